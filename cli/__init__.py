@@ -1,0 +1,1 @@
+"""The `guestcert` command line; the top room, which may use every other."""

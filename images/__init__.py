@@ -1,0 +1,1 @@
+"""Where a guest's bytes come from: catalogue, recipes, verified cache, seeds, overlays."""

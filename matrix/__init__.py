@@ -1,0 +1,1 @@
+"""What is to be certified: the support matrix and the pure logic over it."""

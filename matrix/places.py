@@ -1,0 +1,42 @@
+"""Where guestcert keeps its own files outside the checkout and the run folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_dir() -> Path:
+    """The per-user cache (images, keys, checkpoints); `GUESTCERT_CACHE_DIR` overrides it. Created if missing."""
+    configured = os.environ.get("GUESTCERT_CACHE_DIR")
+    path = Path(configured).absolute() if configured else Path(platformdirs.user_cache_dir("guestcert", appauthor=False))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def runtime_dir() -> Path:
+    """A short per-user folder (mode 0700) for sockets, registrations and libvirt roots.
+
+    Short because an AF_UNIX path holds at most 107 bytes (unix(7)) and libvirt appends its own to ours.
+    `GUESTCERT_RUNTIME_DIR` overrides it.
+
+    Raises PermissionError if somebody else owns the folder or others may enter it.
+    """
+    configured = os.environ.get("GUESTCERT_RUNTIME_DIR")
+    path = Path(configured).absolute() if configured else _default_runtime_dir()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(f"{path}: must be a folder of user {os.getuid()} with mode 0700; remove it or set GUESTCERT_RUNTIME_DIR")
+    return path
+
+
+def _default_runtime_dir() -> Path:
+    per_user = Path(f"/run/user/{os.getuid()}")
+    if per_user.is_dir() and os.access(per_user, os.W_OK):
+        return per_user / "guestcert"
+    return Path(tempfile.gettempdir()) / f"guestcert-{os.getuid()}"

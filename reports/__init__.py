@@ -1,0 +1,1 @@
+"""From recorded events to verdicts, JUnit, Allure and the printed matrix."""

@@ -1,0 +1,1 @@
+"""The probes, one folder an area, written against the fixtures only."""
