@@ -1,0 +1,50 @@
+"""README and docs/ must not lead anybody astray: links lead somewhere, commands are ones the command line knows."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+import pytest
+import typer.main
+
+from tests.documentation import CHECKOUT, Documented, anchors, commands, links
+
+KNOWN_PROGRAMS = {"./guestcert", "guestcert", "git", "cd", "tox", "pytest", "sudo", "export"}
+
+
+@pytest.mark.parametrize("link", links(), ids=str)
+def test_link_leads_somewhere(link: Documented) -> None:
+    target, _, anchor = link.text.partition("#")
+    if "://" in target:
+        assert target.startswith("https://"), f"{link}: {target} is not https"
+        return
+    page = (CHECKOUT / link.page).parent / target if target else CHECKOUT / link.page
+    assert page.exists(), f"{link}: {target} does not exist"
+    if anchor:
+        assert anchor in anchors(page), f"{link}: {target or link.page} has no heading #{anchor}"
+
+
+@pytest.mark.parametrize("command", commands(), ids=str)
+def test_command_is_one_the_command_line_knows(command: Documented) -> None:
+    words = shlex.split(command.text, comments=True)
+    while "=" in words[0] and not words[0].startswith("-"):
+        words.pop(0)
+    assert words[0] in KNOWN_PROGRAMS, f"{command}: {words[0]} is none of {sorted(KNOWN_PROGRAMS)}"
+    if words[0].endswith("guestcert"):
+        _parse([word for word in words[1:] if word != "--no-install"], command)
+
+
+def _parse(words: list[str], command: Documented) -> None:
+    from cli.main import app  # noqa: PLC0415 -- only here, so that a broken command line does not hide broken links
+
+    current: click.Command = typer.main.get_command(app)
+    context = click.Context(current, info_name="guestcert")
+    while isinstance(current, click.Group):
+        assert words, f"{command}: no command given"
+        found = current.get_command(context, words[0])
+        assert found is not None, f"{command}: guestcert has no command {words[0]}"
+        current, words = found, words[1:]
+        context = click.Context(current, parent=context, info_name=current.name)
+    with current.make_context(current.name, words, parent=context, resilient_parsing=False):
+        pass
