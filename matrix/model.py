@@ -1,0 +1,264 @@
+"""What is to be certified: guests, hypervisors, extensions, hosts, profiles, rules, and the cells they span.
+
+All of it is immutable and round trips through JSON, because bindings travel to pytest-xdist workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from matrix.words import Feature, Globs, Id, OsReleaseKey, ProbeId, RegularExpression, Text, Uri, UserName, Word
+
+Arch = Literal["x86_64", "i686", "aarch64", "riscv64", "ppc64le", "s390x"]
+Family = Literal["linux", "windows", "freebsd", "netbsd", "openbsd", "other"]
+Init = Literal["systemd", "openrc", "sysvinit", "busybox", "rc", "windows", "other"]
+PackageManager = Literal["dpkg", "rpm", "apk", "pacman", "portage", "opkg", "pkg"]
+Capability = bool | int | str | None
+"""What a host or cell can do: yes/no, a number, a word, or None when nobody knows."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Identified(_Strict):
+    id: Id
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.id))
+
+
+class Login(_Strict):
+    """Who the harness logs in as, and over which channel."""
+
+    user: UserName = "root"
+    channel: Literal["ssh", "agent", "console"] = "ssh"
+
+
+class Resources(_Strict):
+    """What one guest gets: virtual CPUs, MiB of memory, GiB of disk (None: as large as its image)."""
+
+    vcpus: int = Field(2, ge=1, le=4096)
+    memory_mib: int = Field(512, ge=8, le=64 * 1024 * 1024)
+    disk_gib: int | None = Field(None, ge=1, le=64 * 1024)
+
+
+class KernelLogException(_Strict):
+    """A kernel log line (Python regular expression, searched) that is known to be harmless, and why."""
+
+    pattern: RegularExpression
+    reason: Text
+
+
+class GuestSpec(_Identified):
+    """An operating system under test.
+
+    `osinfo` is the osinfo-db id; `image` names an entry of the image catalogue; `os_release` holds the fields
+    of /etc/os-release that must be seen in the guest; `boot: direct` starts the image's kernel from the host.
+    """
+
+    name: Text
+    osinfo: Uri | None = None
+    vendor: Text
+    version: Text
+    arch: Arch = "x86_64"
+    family: Family = "linux"
+    image: Id
+    firmware: Literal["bios", "uefi"] = "bios"
+    boot: Literal["direct", "loader"] = "direct"
+    kernel_command_line: tuple[Word, ...] = ()
+    login: Login = Login()
+    resources: Resources = Resources()
+    os_release: dict[OsReleaseKey, Text] = {}
+    init: Init = "systemd"
+    agent: bool = True
+    package_manager: PackageManager | None = None
+    end_of_life: date | None = None
+    kernel_log_exceptions: tuple[KernelLogException, ...] = ()
+    never_run_here: bool = False
+
+
+class HypervisorSpec(_Identified):
+    """A way to run a guest.
+
+    `extensions` are those it can be combined with; `cpuid_signature` is the vendor string of CPUID leaf
+    0x40000000 without padding; `detect_virt` what `systemd-detect-virt` calls it; `clocksources` the Linux
+    clock sources that count as good under it; `offers` its features, as probes require them.
+    """
+
+    name: Text
+    driver: Id
+    extensions: tuple[Id, ...] = Field(min_length=1)
+    arches: tuple[Arch, ...] = Field(("x86_64",), min_length=1)
+    cpuid_signature: Text | None = None
+    detect_virt: tuple[Word, ...] = ()
+    clocksources: tuple[Word, ...] = ()
+    offers: tuple[Feature, ...] = ()
+    end_of_life: date | None = None
+    successor: Id | None = None
+    never_run_here: bool = False
+
+
+class ExtensionSpec(_Identified):
+    """A CPU virtualisation extension; `cpu_flag` as in Linux's /proc/cpuinfo, None for `none`."""
+
+    name: Text
+    cpu_flag: Word | None = None
+
+
+class HostLimits(_Strict):
+    """How much of a host may be used: guests at once, MiB of memory for all of them. None: as measured."""
+
+    guests: int | None = Field(None, ge=1)
+    memory_mib: int | None = Field(None, ge=1)
+
+
+class HostSpec(_Identified):
+    """A machine that runs hypervisors, reached by a libvirt URI."""
+
+    uri: Uri
+    tags: tuple[Id, ...] = ()
+    limits: HostLimits = HostLimits()
+
+
+class Profile(_Identified):
+    """Which probes are required. A resolved profile has no `extends` any more."""
+
+    extends: Id | None = None
+    required: tuple[ProbeId, ...] = ()
+    optional: tuple[ProbeId, ...] = ()
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """Required, then optional probe ids."""
+        return self.required + self.optional
+
+
+class Rule(_Identified):
+    """Says which cells are in (`include`), out (`exclude`) or have a `known-issue`, and why.
+
+    A rule covers the cells that match every axis it names (globs over ids, or attributes of the guest); an
+    axis it does not name matches all. Of the include and exclude rules that cover a cell the last one decides.
+    A rule holds through its `expires` day.
+    """
+
+    kind: Literal["include", "exclude", "known-issue"]
+    guest: Globs = ()
+    hypervisor: Globs = ()
+    extension: Globs = ()
+    family: tuple[Family, ...] = ()
+    arch: tuple[Arch, ...] = ()
+    firmware: tuple[Literal["bios", "uefi"], ...] = ()
+    probes: Globs = ()
+    reason: Text
+    link: Uri | None = None
+    expires: date | None = None
+
+    @model_validator(mode="after")
+    def _kinds_differ(self) -> Self:
+        if self.kind == "known-issue" and self.expires is None:
+            raise ValueError("a known-issue needs an expiry date: expires: YYYY-MM-DD")
+        if self.kind != "known-issue" and self.probes:
+            raise ValueError("probes: only a known-issue names probes")
+        return self
+
+
+class KnownIssue(_Strict):
+    """A known-issue rule that covers a cell; `probes` are globs over probe ids, empty for all."""
+
+    rule: Id
+    reason: Text
+    link: Uri | None = None
+    expires: date
+    probes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One guest x hypervisor x extension. `id` is permanent; `excluded` says why it is not to be run, if so."""
+
+    id: str
+    guest: GuestSpec
+    hypervisor: HypervisorSpec
+    extension: ExtensionSpec
+    excluded: str | None = None
+    known_issues: tuple[KnownIssue, ...] = ()
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Selection(_Strict):
+    """Which cells are asked for: globs over ids; every axis that has globs must match one of them."""
+
+    guest: Globs = ()
+    hypervisor: Globs = ()
+    extension: Globs = ()
+    cell: Globs = ()
+
+
+class MeasuredHost(_Strict):
+    """A host and what was measured on it.
+
+    `capabilities`: `accelerator.tcg`, `accelerator.kvm`, `extension.vmx`, `extension.svm`, `arch.x86_64`,
+    `hypervisor.<id>`, `firmware.uefi` (bool), `memory_mib`, `cpus` (int), `hypervisor_version`,
+    `libvirt_version` (str), and `feature.<name>` (bool) where a feature that hypervisors.yaml offers was tried;
+    None and absent both mean unknown. `reasons` says, by capability, in one clause why one is not there.
+    """
+
+    id: Id
+    uri: Uri
+    tags: tuple[Id, ...] = ()
+    limits: HostLimits = HostLimits()
+    capabilities: dict[str, Capability] = {}
+    reasons: dict[str, str] = {}
+
+
+class Binding(_Strict):
+    """A cell and the host that will run it, or the one reason why none does.
+
+    `alternatives` are the other hosts that could.
+    """
+
+    cell: Cell
+    host_id: str | None = None
+    reason: str | None = None
+    alternatives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an item was written: file, and the line of each of its fields (`()` is the item itself)."""
+
+    file: str
+    lines: Mapping[tuple[str | int, ...], int]
+
+    def line(self, *field: str | int) -> int:
+        """The line of `field`, or of the nearest thing around it."""
+        while field and field not in self.lines:
+            field = field[:-1]
+        return self.lines.get(field, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Everything loaded, by id. `labs` are lists of hosts by the name of their file.
+
+    `origins` is keyed by kind (`guest`, `hypervisor`, `extension`, `profile`, `rule`, `host`) and id.
+    """
+
+    guests: Mapping[str, GuestSpec]
+    hypervisors: Mapping[str, HypervisorSpec]
+    extensions: Mapping[str, ExtensionSpec]
+    profiles: Mapping[str, Profile]
+    rules: Mapping[str, Rule]
+    labs: Mapping[str, tuple[HostSpec, ...]]
+    origins: Mapping[tuple[str, str], Origin]
