@@ -211,7 +211,7 @@ class MeasuredHost(_Strict):
     `capabilities`: `accelerator.tcg`, `accelerator.kvm`, `extension.vmx`, `extension.svm`, `arch.x86_64`,
     `hypervisor.<id>`, `firmware.uefi` (bool), `memory_mib`, `cpus` (int), `hypervisor_version`,
     `libvirt_version` (str), and `feature.<name>` (bool) where a feature that hypervisors.yaml offers was tried;
-    None and absent both mean unknown. `reasons` says, by capability, in one clause why one is not there.
+    None is unknown, and unknown never meets a need; absent is not offered. `reasons` says, by capability, in one clause why one is not there.
     """
 
     id: Id
