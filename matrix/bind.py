@@ -48,21 +48,16 @@ def bind(cells: Iterable[Cell], hosts: Sequence[MeasuredHost]) -> list[Binding]:
     answers = _Answers(hosts)
     bindings = []
     for cell in cells:
-        if cell.excluded is not None:
-            bindings.append(Binding.model_construct(cell=cell, host_id=None, reason=cell.excluded, alternatives=()))
-            continue
-        able, reason = answers.of(cell)
+        able, reason = ((), cell.excluded) if cell.excluded is not None else answers.of(cell)
         chosen = min(able, key=answers.load, default=None)
         if chosen is not None:
             answers.bound[chosen.id] += 1
-        bindings.append(
-            Binding.model_construct(
-                cell=cell,
-                host_id=chosen.id if chosen else None,
-                reason=reason,
-                alternatives=tuple(host.id for host in able if host is not chosen),
-            )
+        others = tuple(host.id for host in able if host is not chosen)
+        # Nothing here needs validating, and that is most of what making one costs.
+        binding = Binding.model_construct(
+            cell=cell, host_id=chosen.id if chosen else None, reason=reason, alternatives=others
         )
+        bindings.append(binding)
     return bindings
 
 
