@@ -100,7 +100,7 @@ def unknown(what: str, word: str, allowed: Iterable[str]) -> str:
     known = list(allowed)
     near = difflib.get_close_matches(word, known, n=1)
     guess = f", did you mean '{near[0]}'?" if near else ""
-    listing = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
+    listing = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
     return f"unknown {what} {shown(word)}{guess} (allowed: {listing or 'none'})"
 
 

@@ -1,0 +1,237 @@
+"""`guestcert matrix`: list, explain and check what is to be certified."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from fixtures.faults import HostFault
+from matrix.bind import bind
+from matrix.expand import expand, unmatched
+from matrix.lint import lint as find
+from matrix.load import choose_hosts, load, resolve_profile
+from matrix.mistakes import Mistakes, Problem, unknown
+from matrix.model import Binding, Cell, Matrix, MeasuredHost, Selection
+from matrix.probes import scan
+
+SHIPPED_SUITES = Path(__file__).resolve().parents[1] / "suites"
+
+app = typer.Typer(
+    help="List, explain and check what is to be certified.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Guests = Annotated[
+    list[str] | None, typer.Option("--guest", metavar="GLOB", help="Only these guests; may be repeated.")
+]
+Hypervisors = Annotated[list[str] | None, typer.Option("--hypervisor", metavar="GLOB", help="Only these hypervisors.")]
+Extensions = Annotated[list[str] | None, typer.Option("--extension", metavar="GLOB", help="Only these extensions.")]
+Cells = Annotated[list[str] | None, typer.Option("--cell", metavar="GLOB", help="Only cells with such an id.")]
+Overlays = Annotated[list[Path] | None, typer.Option("--matrix", metavar="DIR", help="Lay DIR over the shipped data.")]
+Suites = Annotated[list[Path] | None, typer.Option("--suites", metavar="DIR", help="Add the probes in DIR.")]
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option("--hosts", metavar="LAB|HOST|FILE", help="Hosts to ask (default: the lab 'default')."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main(arguments: list[str]) -> int:
+    """Run `guestcert matrix` with `arguments`; returns the exit status. Raises Mistakes for bad input."""
+    try:
+        app(args=arguments, prog_name="guestcert matrix")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+@app.command("list")
+def list_cells(
+    *,
+    guest: Guests = None,
+    hypervisor: Hypervisors = None,
+    extension: Extensions = None,
+    cell: Cells = None,
+    profile: Annotated[str, typer.Option("--profile", metavar="NAME", help="Whose probes to count.")] = "standard",
+    matrix: Overlays = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the cells of the matrix, and why some are not to be run."""
+    data = load(matrix or ())
+    chosen = resolve_profile(data, profile)
+    cells = _cells(data, guest, hypervisor, extension, cell)
+    if as_json:
+        wanted = {"id": chosen.id, "required": list(chosen.required), "optional": list(chosen.optional)}
+        _print(json.dumps({"profile": wanted, "cells": [_as_json(each) for each in cells]}, indent=2))
+        return
+    width = max((len(each.id) for each in cells), default=0)
+    today = _today()
+    for each in cells:
+        _print(f"{each.id:<{width}}  {'; '.join(_remarks(each, today))}".rstrip())
+    excluded = sum(each.excluded is not None for each in cells)
+    _print(f"{len(cells)} cells, {excluded} excluded; profile {chosen.id}: {len(chosen.required)} required probes")
+
+
+@app.command()
+def explain(
+    which: Annotated[
+        list[str] | None, typer.Argument(metavar="[CELL]...", help="Cell ids or globs (default: all).")
+    ] = None,
+    *,
+    guest: Guests = None,
+    hypervisor: Hypervisors = None,
+    extension: Extensions = None,
+    cell: Cells = None,
+    hosts: Hosts = None,
+    measured: Annotated[
+        Path | None,
+        typer.Option("--measured", metavar="FILE", help="Take a JSON list of measured hosts instead of measuring."),
+    ] = None,
+    matrix: Overlays = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say for every cell which host runs it, or the one reason why none does. Measures the hosts."""
+    data = load(matrix or ())
+    cells = _cells(data, guest, hypervisor, extension, [*(cell or []), *(which or [])])
+    able = _read_measured(measured) if measured is not None else _measure(data, hosts or ["default"])
+    bindings = bind(cells, able)
+    if as_json:
+        _print(json.dumps([_explained(binding) for binding in bindings], indent=2))
+        return
+    width = max((len(binding.cell.id) for binding in bindings), default=0)
+    for binding in bindings:
+        if binding.host_id is None:
+            answer = f"untested: {binding.reason}"
+        else:
+            others = f" (also possible: {', '.join(binding.alternatives)})" if binding.alternatives else ""
+            answer = f"runs on {binding.host_id}{others}"
+        _print(f"{binding.cell.id:<{width}}  {answer}")
+
+
+@app.command()
+def lint(matrix: Overlays = None, suites: Suites = None) -> None:
+    """Check the data: unknown probes and images, expired rules, ends of life, what nothing refers to.
+
+    Exit status 2 if there is a mistake, 0 if there are warnings only.
+    """
+    from images import load_catalogue  # noqa: PLC0415 -- only lint needs the catalogue
+
+    data = load(matrix or ())
+    probes = scan([SHIPPED_SUITES, *(suites or ())])
+    findings = find(data, today=_today(), probes=probes, images=set(load_catalogue(matrix or ())))
+    for finding in findings:
+        _print(str(finding))
+    mistakes = sum(finding.severity == "mistake" for finding in findings)
+    _print(f"{mistakes} mistakes, {len(findings) - mistakes} warnings")
+    if mistakes:
+        raise typer.Exit(2)
+
+
+def _cells(
+    data: Matrix,
+    guest: Sequence[str] | None,
+    hypervisor: Sequence[str] | None,
+    extension: Sequence[str] | None,
+    cell: Sequence[str] | None,
+) -> list[Cell]:
+    """The selected cells. Raises Mistakes for globs that are malformed or match nothing."""
+    asked = {"guest": guest, "hypervisor": hypervisor, "extension": extension, "cell": cell}
+    try:
+        selection = Selection.model_validate({axis: tuple(globs or ()) for axis, globs in asked.items()})
+    except ValidationError as error:
+        raise Mistakes(
+            Problem(
+                f"--{detail['loc'][0]}",
+                0,
+                "",
+                f"{detail['msg'].removeprefix('Value error, ')}, not {detail['input']!r}",
+            )
+            for detail in error.errors()
+        ) from error
+    lines = unmatched(data, selection)
+    if lines:
+        raise Mistakes(Problem(line.partition(": ")[0], 0, "", line.partition(": ")[2]) for line in lines)
+    cells = expand(data, selection, today=_today())
+    if not cells:
+        raise Mistakes([Problem("matrix", 0, "", "no cell is selected; `guestcert matrix list` shows all of them")])
+    return cells
+
+
+def _measure(data: Matrix, words: Sequence[str]) -> list[MeasuredHost]:
+    specs = choose_hosts(data, words)
+    from fixtures.host import measure  # noqa: PLC0415 -- loads libvirt, which listing and lint do without
+
+    hosts = []
+    for spec in specs:
+        try:
+            hosts.append(measure(spec))
+        except HostFault as fault:
+            sys.stderr.write(f"host {spec.id}: {fault}\n")
+    return hosts
+
+
+def _read_measured(path: Path) -> list[MeasuredHost]:
+    """Measured hosts from `guestcert hosts probe --json` or a list of MeasuredHost. Raises Mistakes."""
+    try:
+        return TypeAdapter(list[MeasuredHost]).validate_json(path.read_bytes())
+    except OSError as error:
+        raise Mistakes([Problem(str(path), 0, "", f"cannot be read: {error.strerror}")]) from error
+    except ValidationError as error:
+        problems = []
+        for detail in error.errors(include_url=False):
+            where = ".".join(str(step) for step in detail["loc"])
+            allowed = list(MeasuredHost.model_fields)
+            extra = detail["type"] == "extra_forbidden"
+            message = unknown("key", str(detail["loc"][-1]), allowed) if extra else detail["msg"]
+            problems.append(Problem(str(path), 0, where, message))
+        raise Mistakes(problems) from error
+
+
+def _remarks(cell: Cell, today: date) -> list[str]:
+    remarks = [f"excluded: {cell.excluded}"] if cell.excluded is not None else []
+    remarks += [f"known issue until {issue.expires}: {issue.reason}" for issue in cell.known_issues]
+    for spec in (cell.guest, cell.hypervisor):
+        if spec.end_of_life is not None and spec.end_of_life < today:
+            remarks.append(f"{spec.id} is past its end of life {spec.end_of_life}")
+        if spec.never_run_here:
+            remarks.append(f"{spec.id} was never run here")
+    return remarks
+
+
+def _as_json(cell: Cell) -> dict[str, object]:
+    return {
+        "id": cell.id,
+        "guest": cell.guest.id,
+        "hypervisor": cell.hypervisor.id,
+        "extension": cell.extension.id,
+        "excluded": cell.excluded,
+        "known_issues": [issue.model_dump(mode="json") for issue in cell.known_issues],
+        "never_run_here": cell.guest.never_run_here or cell.hypervisor.never_run_here,
+        "end_of_life": cell.guest.end_of_life.isoformat() if cell.guest.end_of_life else None,
+    }
+
+
+def _explained(binding: Binding) -> dict[str, object]:
+    return {
+        "id": binding.cell.id,
+        "host": binding.host_id,
+        "reason": binding.reason,
+        "alternatives": list(binding.alternatives),
+    }
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
