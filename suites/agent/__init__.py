@@ -1,0 +1,1 @@
+"""Agent: does the guest's agent answer the hypervisor?"""

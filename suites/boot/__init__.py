@@ -1,0 +1,1 @@
+"""Boot: does the guest come up, say so, and come up again?"""

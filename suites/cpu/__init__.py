@@ -1,0 +1,1 @@
+"""CPU: does the guest see the processors it was given, and who gives them?"""

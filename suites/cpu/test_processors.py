@@ -1,0 +1,44 @@
+"""Does the guest have the processors it was given?"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.guest import Guest
+from suites.reading.batch import read_files
+from suites.reading.procfs import parse_cpu_list
+from suites.reading.sysfs import TOPOLOGY_FILES, Topology, parse_topology
+
+
+def test_vcpu_count(guest: Guest) -> None:
+    """All virtual CPUs are there and running.
+
+    Preconditions: none.
+    Steps: read which CPUs the kernel has online.
+    Expected: as many as the domain was defined with.
+    """
+    text = read_files(guest, "/sys/devices/system/cpu/online").get("/sys/devices/system/cpu/online", "")
+    online = parse_cpu_list(text)
+    assert len(online) == guest.definition.vcpus, (
+        f"expected {guest.definition.vcpus} virtual CPUs online as defined, the guest has {len(online)} "
+        f"(/sys/devices/system/cpu/online: {text.strip()!r})"
+    )
+
+
+def test_topology(guest: Guest) -> None:
+    """The virtual CPUs are arranged as defined.
+
+    Preconditions: the kernel shows a CPU topology.
+    Steps: read package, die and core of each CPU.
+    Expected: sockets, cores per socket and threads per core equal the domain's definition.
+    """
+    files = read_files(guest, *TOPOLOGY_FILES)
+    seen = parse_topology(files)
+    if seen is None:
+        pytest.skip("the guest's kernel shows no CPU topology")
+    defined = guest.definition
+    expected = Topology(defined.sockets, defined.cores, defined.threads)
+    assert seen == expected, (
+        f"expected {expected.sockets} sockets x {expected.cores} cores x {expected.threads} threads as defined, "
+        f"the guest sees {seen.sockets} x {seen.cores or 'differing'} x {seen.threads or 'differing'}: {files}"
+    )

@@ -1,0 +1,1 @@
+"""Life cycle: does the guest survive what a hypervisor does to it?"""

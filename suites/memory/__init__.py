@@ -1,0 +1,1 @@
+"""Memory: does the guest see the memory it was given?"""

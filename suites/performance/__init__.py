@@ -1,0 +1,1 @@
+"""Performance: numbers, recorded as metrics; verdicts on them are passed elsewhere."""

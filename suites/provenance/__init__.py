@@ -1,0 +1,1 @@
+"""Provenance: is this the vendor's system, with the vendor's kernel?"""
