@@ -1,1 +1,27 @@
 """Where a guest's bytes come from: catalogue, recipes, verified cache, seeds, overlays."""
+
+from images.examine import DiskFacts, examine
+from images.faults import ImageFault
+from images.image import Image, create_overlay
+from images.keys import IdentityKeys
+from images.load import Catalogue, load_catalogue
+from images.model import BuildEntry, PlannedBuild, Source, UrlEntry
+from images.progress import Reporter
+from images.store import Store
+
+__all__ = [
+    "BuildEntry",
+    "Catalogue",
+    "DiskFacts",
+    "IdentityKeys",
+    "Image",
+    "ImageFault",
+    "PlannedBuild",
+    "Reporter",
+    "Source",
+    "Store",
+    "UrlEntry",
+    "create_overlay",
+    "examine",
+    "load_catalogue",
+]

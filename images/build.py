@@ -1,0 +1,89 @@
+"""Build one image in a work folder: archive, disk, kernel and initrd. The store decides when and where it ends up."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from images.disk import DiskIds, to_qcow2, unpack, write_disk
+from images.faults import ImageFault
+from images.keys import IdentityKeys
+from images.model import PlannedBuild
+from images.progress import Reporter
+from images.tree import bootstrap, write_early, write_late
+
+BUILD_VERSION = 1
+"""Part of every built image's key: raise it when the code here changes what is built from the same recipe."""
+
+_SHIM = "usr/lib/shim/shimx64.efi.signed"
+_GRUB = "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build left in its work folder."""
+
+    disk: Path
+    kernel: Path
+    initrd: Path
+    root_device: str
+
+
+def build(plan: PlannedBuild, key: str, keys: IdentityKeys, work: Path, report: Reporter) -> Built:
+    """Build `plan` in the empty folder `work`. Needs about 3 GiB there. Raises ImageFault; the log is `work/build.log`."""
+    entry, recipe, ids = plan.entry, plan.recipe, DiskIds.of(key)
+    log, archive, early, late = work / "build.log", work / "root.tar", work / "early.tar", work / "late.tar"
+    disk, raw = work / "disk", work / "disk.raw"
+    with report.task(f"{entry.id}: installing {entry.suite} packages (mmdebstrap)"):
+        write_early(early, recipe.initramfs)
+        bootstrap(entry, recipe, early, archive, log)
+    with report.task(f"{entry.id}: writing the disk"):
+        write_late(late, entry, recipe, keys, ids.root, ids.esp)
+        esp = work / "esp"
+        kernel, initrd = _take_out_boot_files(archive, work, esp, ids)
+        dropped = [path for drop in recipe.dropped for path in drop.paths]
+        write_disk(raw, archive, late, dropped, esp, entry.disk, ids, work, log)
+        archive.unlink()
+        to_qcow2(raw, disk)
+        raw.unlink()
+    return Built(disk=disk, kernel=kernel, initrd=initrd, root_device=f"PARTUUID={ids.root}")
+
+
+def _take_out_boot_files(archive: Path, work: Path, esp: Path, ids: DiskIds) -> tuple[Path, Path]:
+    """Copy kernel and initrd beside the disk, and the vendor's signed boot loader into the `esp` tree."""
+    names = _names(archive)
+    version = _only_kernel(names)
+    wanted = {f"boot/vmlinuz-{version}": work / "kernel", f"boot/initrd.img-{version}": work / "initrd"}
+    loader = {_SHIM: esp / "EFI/BOOT/BOOTX64.EFI", _GRUB: esp / "EFI/BOOT/grubx64.efi"}
+    esp.mkdir()
+    if loader.keys() <= names:
+        wanted |= loader
+        (esp / "EFI/BOOT").mkdir(parents=True)
+        (esp / "EFI/debian").mkdir()
+        # The signed GRUB reads this file (its built-in prefix) and goes on with the menu in the root file system.
+        stub = f"search.fs_uuid {ids.root_filesystem} root\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n"
+        (esp / "EFI/debian/grub.cfg").write_text(stub, encoding="ascii")
+    missing = wanted.keys() - names
+    if missing:
+        raise ImageFault(f"the installed system has no {', '.join(sorted(missing))}")
+    boot = work / "boot"
+    boot.mkdir()
+    unpack(archive, [f"./{name}" for name in wanted], boot)
+    for name, target in wanted.items():
+        shutil.move(boot / name, target)
+    shutil.rmtree(boot)
+    return work / "kernel", work / "initrd"
+
+
+def _names(archive: Path) -> set[str]:
+    with tarfile.open(archive) as tar:
+        return {member.name.removeprefix("./") for member in tar}
+
+
+def _only_kernel(names: set[str]) -> str:
+    versions = sorted(name.removeprefix("boot/vmlinuz-") for name in names if name.startswith("boot/vmlinuz-"))
+    if len(versions) != 1:
+        raise ImageFault(f"expected one kernel in the image, found {', '.join(versions) or 'none'}")
+    return versions[0]

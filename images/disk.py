@@ -1,0 +1,198 @@
+"""From a root file system archive to a bootable GPT disk, on plain files: no loop device, no mount.
+
+    LBA 2048           EFI system partition, FAT32 (written by mtools)
+    LBA 2048 + ESP     root partition, ext4 labelled "root" (written by mke2fs -d)
+
+Ids are derived from the image's key, so the same recipe with the same keys names its partitions the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from images.command import run
+from images.faults import ImageFault
+from images.model import DiskLayout
+from images.workspace import remove_tree
+
+_SECTOR = 512
+_MIB = 1024 * 1024
+_ALIGNMENT = _MIB
+_ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"  # UEFI specification 2.10, table 5.7
+_ROOT_TYPE = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"  # root (x86-64), UAPI discoverable partitions specification
+
+# The features that Linux 5.10 and GRUB 2.06 read, whatever the defaults of the host's mke2fs are.
+_MKE2FS_CONF = """\
+[defaults]
+    base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
+    blocksize = 4096
+    inode_size = 256
+    inode_ratio = 16384
+[fs_types]
+    ext4 = {
+        features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
+    }
+"""
+
+_NAMESPACE = uuid.UUID("5f1a7f0e-6f0c-4a53-9b0b-0d1f2c8f6b11")
+
+
+@dataclass(frozen=True)
+class DiskIds:
+    """Identifiers on a disk, lower-case, as the kernel and blkid print them."""
+
+    disk: str
+    esp: str
+    root: str
+    root_filesystem: str
+    fat_serial: str
+
+    @staticmethod
+    def of(key: str) -> DiskIds:
+        """The ids of the image with this `key` (any text)."""
+
+        def derive(what: str) -> str:
+            return str(uuid.uuid5(_NAMESPACE, f"{key}/{what}"))
+
+        return DiskIds(derive("disk"), derive("esp"), derive("root"), derive("filesystem"), derive("fat")[:8])
+
+
+def unpack(archive: Path, members: list[str], folder: Path) -> None:
+    """Take single `members` (as named in the archive) out of it into `folder`."""
+    run(
+        [
+            "tar",
+            "--extract",
+            "--file",
+            str(archive),
+            "--directory",
+            str(folder),
+            "--no-same-owner",
+            "--no-same-permissions",
+            "--",
+            *members,
+        ]
+    )
+
+
+def write_disk(
+    path: Path,
+    archive: Path,
+    late: Path,
+    dropped: list[str],
+    esp_tree: Path,
+    layout: DiskLayout,
+    ids: DiskIds,
+    work: Path,
+    log: Path,
+) -> None:
+    """Write the raw disk `path` (sparse) from the tar `archive`, with the tar `late` laid over it.
+
+    As an ordinary user ownership is kept by fakeroot. `dropped` are absolute guest paths, left out. Raises ImageFault.
+    """
+    size = layout.size_gib * 1024 * _MIB
+    esp_start, esp_size = _ALIGNMENT, layout.esp_mib * _MIB
+    root_start = esp_start + esp_size
+    root_size = size - root_start - _ALIGNMENT  # the last MiB holds the backup partition table
+    with path.open("wb") as file:
+        file.truncate(size)
+    table = (
+        f"label: gpt\nlabel-id: {ids.disk}\nfirst-lba: 34\n"
+        f"start={esp_start // _SECTOR}, size={esp_size // _SECTOR}, type={_ESP_TYPE}, uuid={ids.esp}, name=esp\n"
+        f"start={root_start // _SECTOR}, size={root_size // _SECTOR}, type={_ROOT_TYPE}, uuid={ids.root}, name=root\n"
+    )
+    run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", str(path)], stdin=table, log=log)
+    _write_esp(path, esp_start, esp_size, esp_tree, ids)
+    _write_root(path, root_start, root_size, archive, late, dropped, ids, work, log)
+
+
+def _write_esp(disk: Path, start: int, size: int, tree: Path, ids: DiskIds) -> None:
+    image = f"{disk}@@{start}"
+    run(
+        [
+            "mformat",
+            "-i",
+            image,
+            "-F",
+            "-c",
+            "1",
+            "-h",
+            "255",
+            "-s",
+            "63",
+            "-T",
+            str(size // _SECTOR),
+            "-N",
+            ids.fat_serial,
+            "-v",
+            "ESP",
+            "::",
+        ]
+    )
+    for folder, _, files in sorted(os.walk(tree)):
+        inside = Path(folder).relative_to(tree)
+        if inside != Path():
+            run(["mmd", "-i", image, f"::/{inside}"])
+        for name in sorted(files):
+            run(["mcopy", "-i", image, str(Path(folder) / name), f"::/{inside / name}"])
+
+
+def _write_root(
+    disk: Path,
+    start: int,
+    size: int,
+    archive: Path,
+    late: Path,
+    dropped: list[str],
+    ids: DiskIds,
+    work: Path,
+    log: Path,
+) -> None:
+    tree = work / "tree"
+    tree.mkdir()
+    configuration = work / "mke2fs.conf"
+    configuration.write_text(_MKE2FS_CONF, encoding="ascii")
+    # Device nodes are left out: the kernel's devtmpfs makes them, and an ordinary user cannot.
+    excluded = [f"--exclude=./{path.lstrip('/')}" for path in ("/dev/*", *dropped)]
+    tar = ["tar", "--extract", "--numeric-owner", "--same-owner", "--preserve-permissions", "--directory", str(tree)]
+    filesystem = [
+        *("mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", ids.root_filesystem, "-m", "0"),
+        *("-E", f"offset={start},hash_seed={ids.root_filesystem},root_owner=0:0,lazy_itable_init=0,nodiscard"),
+        *("-d", str(tree), str(disk), f"{size // 1024}k"),
+    ]
+    steps = [
+        [*tar, "--xattrs", "--xattrs-include=*", *excluded, "--anchored", "--file", str(archive)],
+        [*tar, "--no-overwrite-dir", "--file", str(late)],
+        filesystem,
+    ]
+    # One ownership database for all steps, so that mke2fs sees what tar was told.
+    state = work / "fakeroot"
+    state.touch()
+    fakeroot = [] if os.geteuid() == 0 else ["fakeroot", "-i", str(state), "-s", str(state), "--"]
+    for step in steps:
+        run([*fakeroot, *step], log=log, environment={"MKE2FS_CONFIG": str(configuration)})
+    remove_tree(tree)
+
+
+def to_qcow2(raw: Path, path: Path) -> None:
+    """Convert a raw disk to a sparse qcow2 (compat 1.1). Raises ImageFault."""
+    run(
+        [
+            "qemu-img",
+            "convert",
+            "-q",
+            "-f",
+            "raw",
+            "-O",
+            "qcow2",
+            "-o",
+            "compat=1.1,lazy_refcounts=off",
+            str(raw),
+            str(path),
+        ]
+    )
+    if path.stat().st_size == 0:
+        raise ImageFault(f"{path}: qemu-img wrote an empty file")

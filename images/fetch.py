@@ -1,0 +1,144 @@
+"""Bring a ready image from a path or an http(s) address into a work folder, verified by its digest.
+
+A download goes into a partial file that survives an interruption and is resumed by a range request; whatever a
+server sends, only bytes with the declared digest leave this module.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from images.faults import ImageFault
+from images.manifest import file_digest
+from images.model import UrlEntry
+from images.progress import Reporter, Task
+
+MAX_BYTES = 64 * 1024**3
+"""No image file is larger than 64 GiB; a server that sends more is not believed."""
+
+_ATTEMPTS = 3
+_CHUNK = 1024 * 1024
+# A server may be slow, but must send something every half minute (a slow loris is cut off by the total below it).
+_TIMEOUT = httpx.Timeout(30.0)
+
+
+def fetch(entry: UrlEntry, partial: Path, target: Path, report: Reporter) -> None:
+    """Put the image of `entry` at `target`. `partial` is where an unfinished download is kept.
+
+    The caller holds a lock, so nobody else writes `partial`. Raises ImageFault; OSError when the disk is full.
+    """
+    if entry.url.startswith(("http://", "https://")):
+        with report.task(f"{entry.id}: downloading {_shown(entry.url)}") as task:
+            _download(entry, partial, task)
+        _verify(entry, partial, report, forget=True)
+        partial.replace(target)
+        return
+    source = _local(entry)
+    with report.task(f"{entry.id}: copying {source}"):
+        shutil.copyfile(source, target)
+    _verify(entry, target, report, forget=False)
+
+
+def _local(entry: UrlEntry) -> Path:
+    parts = urlsplit(entry.url)
+    if parts.scheme not in {"", "file"} or parts.netloc not in {"", "localhost"}:
+        raise ImageFault(
+            f"{entry.id}: cannot fetch {_shown(entry.url)}; allowed are http://, https://, file:/// and paths"
+        )
+    source = Path(unquote(parts.path) if parts.scheme else entry.url)
+    try:
+        if not stat.S_ISREG(source.stat().st_mode):
+            raise ImageFault(f"{entry.id}: {source} is not a regular file")
+    except OSError as error:
+        raise ImageFault(f"{entry.id}: {source}: {error.strerror or error}") from error
+    return source
+
+
+def _verify(entry: UrlEntry, path: Path, report: Reporter, *, forget: bool) -> None:
+    algorithm, expected = ("sha256", entry.sha256) if entry.sha256 else ("sha512", entry.sha512)
+    with report.task(f"{entry.id}: checking {algorithm}") as task:
+        seen = file_digest(path, algorithm, task.advance)
+    if seen != expected:
+        size = path.stat().st_size
+        if forget:
+            path.unlink()
+        raise ImageFault(
+            f"{entry.id}: {_shown(entry.url)} has {algorithm} {seen} ({size} bytes), the catalogue says {expected}; not used"
+        )
+
+
+def _download(entry: UrlEntry, partial: Path, task: Task) -> None:
+    failure = ""
+    with httpx.Client(follow_redirects=True, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}) as client:
+        for _ in range(_ATTEMPTS):
+            before = partial.stat().st_size if partial.exists() else 0
+            try:
+                _receive(client, entry, partial, before, task)
+                return
+            except _Refused as refused:
+                raise ImageFault(f"{entry.id}: {_shown(entry.url)}: {refused}") from refused
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                failure = str(error) or type(error).__name__
+            if partial.exists() and partial.stat().st_size > before:
+                continue
+    kept = partial.stat().st_size if partial.exists() else 0
+    resume = f"; {kept} bytes are kept and the next try goes on from there" if kept else ""
+    raise ImageFault(f"{entry.id}: {_shown(entry.url)}: {failure}{resume}")
+
+
+class _Refused(Exception):
+    """The server's answer will not get better by asking again."""
+
+
+def _receive(client: httpx.Client, entry: UrlEntry, partial: Path, have: int, task: Task) -> None:
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with client.stream("GET", entry.url, headers=headers) as answer:
+        if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            # Everything is here already, or it belongs to an older file: the digest decides which.
+            return
+        if answer.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
+            if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+                raise httpx.HTTPError(f"the server answered {answer.status_code} {answer.reason_phrase}")
+            raise _Refused(f"the server answered {answer.status_code} {answer.reason_phrase}")
+        resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
+        if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise _Refused("the server answered with another range than was asked for")
+        start = have if resumed else 0
+        length = answer.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdecimal() else None
+        _room(partial, start, total)
+        _write(answer, partial, start, total, task)
+
+
+def _room(partial: Path, start: int, total: int | None) -> None:
+    if total is not None and total > MAX_BYTES:
+        raise _Refused(f"the server announces {total} bytes, allowed are {MAX_BYTES}")
+    free = shutil.disk_usage(partial.parent).free
+    if total is not None and total - start > free:
+        raise _Refused(f"needs {total - start} bytes, {partial.parent} has {free} free")
+
+
+def _write(answer: httpx.Response, partial: Path, start: int, total: int | None, task: Task) -> None:
+    done = start
+    with partial.open("ab" if start else "wb") as file:
+        for chunk in answer.iter_bytes(_CHUNK):
+            done += len(chunk)
+            if done > MAX_BYTES:
+                raise _Refused(f"the server sends more than {MAX_BYTES} bytes")
+            file.write(chunk)
+            task.advance(done, total)
+    if total is not None and done != total:
+        raise httpx.HTTPError(f"the connection ended after {done} of {total} bytes")
+
+
+def _shown(url: str) -> str:
+    """`url` without a password or a signed query in it, for messages."""
+    parts = urlsplit(url)
+    if not parts.scheme:
+        return url
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

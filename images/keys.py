@@ -1,0 +1,79 @@
+"""The key pairs of a cache: one to log into guests, one that guests prove themselves with. Never committed.
+
+Both are made once per cache and put into an image when it is built (or into its first-boot seed), so the host key
+is pinned before the first connection and nothing is trusted on first use.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from filelock import FileLock
+
+from images.faults import ImageFault
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A private key file in OpenSSH format (mode 0600) and its public half as `ssh-ed25519 AAAA...`, no comment."""
+
+    private: Path
+    public: str
+
+    def private_text(self) -> str:
+        """The private key in OpenSSH PEM, for injection as a guest's host key."""
+        return self.private.read_text(encoding="ascii")
+
+
+class IdentityKeys:
+    """The `client` and `host` key pairs under `cache_dir/keys`, made when they are first asked for.
+
+    Raises ImageFault if the folder cannot be written, or if a private key can be read by others.
+    """
+
+    def __init__(self, cache_dir: Path) -> None:
+        self._folder = cache_dir / "keys"
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with FileLock(self._folder / "lock"):
+                self.client = self._pair("client_ed25519")
+                self.host = self._pair("host_ed25519")
+        except OSError as error:
+            raise ImageFault(
+                f"cannot keep keys in {self._folder}: {error.strerror or error}; check its permissions or set GUESTCERT_CACHE_DIR"
+            ) from error
+
+    def _pair(self, name: str) -> KeyPair:
+        path = self._folder / name
+        if not path.exists():
+            self._generate(path)
+        if path.stat().st_mode & 0o077:
+            raise ImageFault(
+                f"{path}: others may read this private key; remove it (images are then built anew) or run: chmod 600 {path}"
+            )
+        try:
+            key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
+        except ValueError as error:
+            raise ImageFault(
+                f"{path}: not a private key ({error}); remove it and images are built anew with a fresh one"
+            ) from error
+        public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        return KeyPair(private=path, public=public.decode("ascii"))
+
+    @staticmethod
+    def _generate(path: Path) -> None:
+        text = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
+        partial = path.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)

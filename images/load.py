@@ -1,0 +1,99 @@
+"""Loads the shipped image catalogue and recipes, and overlays of them; all mistakes are reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from images.model import BuildEntry, ImageEntry, PlannedBuild, Recipe, Source, UrlEntry
+from matrix.document import Document, Mistakes, Problem, read_document
+from matrix.mistakes import unknown
+
+_SHIPPED = Path(__file__).resolve().parent
+
+
+class Catalogue(Mapping[str, Source]):
+    """All images that are known, by id, in the order of their ids; every build has its recipe resolved."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        self._sources = {source.id: source for source in sorted(sources, key=lambda source: source.id)}
+
+    def __getitem__(self, name: str) -> Source:
+        return self._sources[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+
+def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
+    """Load the shipped catalogue, then `images/*.yaml` and `images/recipes/*.yaml` of every overlay folder.
+
+    A later entry or recipe with the same id replaces the earlier one. Raises Mistakes.
+    """
+    problems: list[Problem] = []
+    entries = _layer(_yaml_files(_SHIPPED / "catalogue"), ImageEntry, problems)
+    recipes = _layer(_yaml_files(_SHIPPED / "recipes"), Recipe, problems)
+    for overlay in overlays:
+        entries |= _layer(_yaml_files(overlay / "images"), ImageEntry, problems)
+        recipes |= _layer(_yaml_files(overlay / "images" / "recipes"), Recipe, problems)
+    resolved = {name: _resolve(document, recipes, problems) for name, document in recipes.items()}
+    for document in entries.values():
+        entry = document.value
+        if isinstance(entry, BuildEntry) and entry.recipe not in recipes:
+            problems.append(_problem(document, "recipe", unknown("recipe", entry.recipe, sorted(recipes))))
+    if problems:
+        raise Mistakes(problems)
+    return Catalogue(_source(document, resolved) for document in entries.values())
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
+
+
+def _layer(paths: Iterable[Path], model: Any, problems: list[Problem]) -> dict[str, Document[Any]]:
+    """The items of one folder by id. Each file holds one item and is named after it, so ids cannot repeat."""
+    layer: dict[str, Document[Any]] = {}
+    for path in paths:
+        reading = read_document(path, model)
+        problems.extend(reading.problems)
+        for document in reading.documents:
+            if document.value.id != path.stem:
+                problems.append(
+                    _problem(document, "id", f"must be '{path.stem}' like the file's name, not '{document.value.id}'")
+                )
+            layer[document.value.id] = document
+    return layer
+
+
+def _problem(document: Document[Any], field: str, message: str) -> Problem:
+    return Problem(document.origin.file, document.origin.line(field), field, message)
+
+
+def _resolve(document: Document[Recipe], recipes: Mapping[str, Document[Recipe]], problems: list[Problem]) -> Recipe:
+    chain = [document]
+    while (parent := chain[-1].value.extends) is not None:
+        if parent not in recipes:
+            problems.append(_problem(chain[-1], "extends", unknown("recipe", parent, sorted(recipes))))
+            return document.value
+        if any(parent == seen.value.id for seen in chain):
+            problems.append(_problem(chain[-1], "extends", f"must not extend itself through '{parent}'"))
+            return document.value
+        chain.append(recipes[parent])
+    resolved = chain.pop().value
+    while chain:
+        resolved = chain.pop().value.over(resolved)
+    return resolved
+
+
+def _source(document: Document[Any], recipes: Mapping[str, Recipe]) -> Source:
+    entry: BuildEntry | UrlEntry = document.value
+    if isinstance(entry, BuildEntry):
+        return PlannedBuild(entry=entry, recipe=recipes[entry.recipe])
+    if "://" in entry.url:
+        return entry
+    # A relative path counts from the file it is written in.
+    return entry.model_copy(update={"url": str((Path(document.origin.file).resolve().parent / entry.url).resolve())})

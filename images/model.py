@@ -1,0 +1,185 @@
+"""What the catalogue may say: how to obtain an image, its digest and its provenance. Pure data, no I/O."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from images.words import (
+    FileContent,
+    FileMode,
+    GuestPath,
+    ImageAddress,
+    KernelArgument,
+    Mirror,
+    ModuleName,
+    PackageName,
+    Sha256,
+    Sha512,
+    SuiteName,
+    UnitName,
+)
+from matrix.words import Id, Text
+
+
+class Strict(BaseModel):
+    """Immutable, and a key nobody reads is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GuestFile(Strict):
+    """A file put into a built image. `content` is written as it is, nothing is expanded in it."""
+
+    path: GuestPath
+    content: FileContent
+    mode: FileMode = "0644"
+    reason: Text
+
+
+class UnitChange(Strict):
+    """Units that are masked or enabled together, and why."""
+
+    units: Annotated[tuple[UnitName, ...], Field(min_length=1)]
+    reason: Text
+
+
+class PackageGroup(Strict):
+    """Packages that are installed together, and why."""
+
+    packages: Annotated[tuple[PackageName, ...], Field(min_length=1)]
+    reason: Text
+
+
+class Initramfs(Strict):
+    """How initramfs-tools is configured (initramfs.conf(5)) before the kernel package is installed."""
+
+    modules: Literal["most", "dep", "list"] = "most"
+    include: tuple[ModuleName, ...] = ()
+    compress: Literal["zstd", "lz4", "gzip", "xz"] = "zstd"
+    reason: Text
+
+
+class Dropped(Strict):
+    """Paths that packages create and the image must not carry, such as host keys nobody pinned."""
+
+    paths: Annotated[tuple[GuestPath, ...], Field(min_length=1)]
+    reason: Text
+
+
+class Recipe(Strict):
+    """`recipes/NAME.yaml`: what is done to a distribution to make it a guest; everything here reaches the report."""
+
+    id: Id
+    extends: Id | None = None
+    variant: Literal["essential", "apt", "required", "minbase", "important", "standard"] = "minbase"
+    components: tuple[SuiteName, ...] = ()
+    packages: tuple[PackageGroup, ...] = ()
+    initramfs: Initramfs | None = None
+    files: tuple[GuestFile, ...] = ()
+    masked: tuple[UnitChange, ...] = ()
+    enabled: tuple[UnitChange, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+
+    def over(self, base: Recipe) -> Recipe:
+        """This recipe on top of `base`: lists are joined, a scalar set here wins."""
+        set_here = self.model_fields_set
+        return Recipe(
+            id=self.id,
+            variant=self.variant if "variant" in set_here else base.variant,
+            components=self.components or base.components,
+            packages=base.packages + self.packages,
+            initramfs=self.initramfs or base.initramfs,
+            files=base.files + self.files,
+            masked=base.masked + self.masked,
+            enabled=base.enabled + self.enabled,
+            dropped=base.dropped + self.dropped,
+        )
+
+    def adjustments(self) -> tuple[str, ...]:
+        """One line per change to what the vendor ships, for the report."""
+        lines = [f"installed {', '.join(group.packages)}: {group.reason}" for group in self.packages]
+        if self.initramfs:
+            lines.append(
+                f"initramfs MODULES={self.initramfs.modules}, {self.initramfs.compress}: {self.initramfs.reason}"
+            )
+        lines += [f"file {file.path}: {file.reason}" for file in self.files]
+        lines += [f"masked {', '.join(change.units)}: {change.reason}" for change in self.masked]
+        lines += [f"enabled {', '.join(change.units)}: {change.reason}" for change in self.enabled]
+        lines += [f"removed {', '.join(drop.paths)}: {drop.reason}" for drop in self.dropped]
+        return tuple(lines)
+
+
+class DiskLayout(Strict):
+    """A GPT disk of `size_gib` with an EFI system partition of `esp_mib` and an ext4 root partition in the rest."""
+
+    size_gib: Annotated[int, Field(ge=1, le=64)] = 4
+    # 33 MiB is the least that FAT32 with one-sector clusters allows; firmware is only sure to read FAT32.
+    esp_mib: Annotated[int, Field(ge=34, le=1024)] = 64
+
+
+class Entry(Strict):
+    """What all kinds have in common. `origin` is provenance for people: who publishes these bytes."""
+
+    id: Id
+    name: Text
+    arch: Literal["x86_64"] = "x86_64"
+    origin: Text
+
+
+class BuildEntry(Entry):
+    """An image built from the distribution's own packages by a recipe."""
+
+    kind: Literal["build"]
+    recipe: Id
+    suite: SuiteName
+    kernel: PackageName
+    mirror: Mirror | None = None
+    """Where packages come from; by default mmdebstrap's own choice for the suite."""
+    packages: tuple[PackageGroup, ...] = ()
+    kernel_command_line: tuple[KernelArgument, ...] = ()
+    """For the image's own boot loader; a direct boot takes it from the guest's matrix entry."""
+    disk: DiskLayout = DiskLayout()
+
+
+class UrlEntry(Entry):
+    """A ready disk image at a local path or http(s) address, named by its digest."""
+
+    kind: Literal["url"]
+    url: ImageAddress
+    """`http://`, `https://`, `file://`, an absolute path, or a path relative to the catalogue file."""
+    sha256: Sha256 | None = None
+    sha512: Sha512 | None = None
+    format: Literal["qcow2", "raw"] = "qcow2"
+    root_device: KernelArgument = "LABEL=root"
+    seed: Literal["cloud-init", "none"] = "cloud-init"
+
+    @model_validator(mode="after")
+    def _named_by_digest(self) -> UrlEntry:
+        if (self.sha256 is None) == (self.sha512 is None):
+            raise ValueError("exactly one of sha256 and sha512 is needed; nothing is used without a digest")
+        return self
+
+
+class PlannedBuild(Strict):
+    """A build with its recipe resolved: everything that decides what comes out, and so its key."""
+
+    entry: BuildEntry
+    recipe: Recipe
+
+    @property
+    def id(self) -> str:
+        """The image's id."""
+        return self.entry.id
+
+    def adjustments(self) -> tuple[str, ...]:
+        """One line per change to what the vendor ships, for the report."""
+        lines = self.recipe.adjustments()
+        return (*lines, *(f"installed {', '.join(group.packages)}: {group.reason}" for group in self.entry.packages))
+
+
+Source = PlannedBuild | UrlEntry
+"""What the store obtains."""
+
+ImageEntry = Annotated[BuildEntry | UrlEntry, Field(discriminator="kind")]

@@ -1,0 +1,294 @@
+"""The content-addressed cache: every image is built or fetched once, verified, and shared read-only.
+
+    keys/                    the cache's SSH keys (images.keys)
+    images/keys/KEY.json     manifest: which object a key stands for (images.manifest)
+    images/objects/SHA256/   disk, kernel, initrd; named by the disk's digest, files mode 0444
+    images/locks/            one lock a key (exclusive while it is made), one an object (shared while in use)
+    images/work/             one folder a build, gone afterwards; swept when its owner died
+    images/partial/          downloads that can be resumed
+
+A manifest is written last, so what a killed process leaves behind is never taken for an image.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from images.build import BUILD_VERSION, build
+from images.examine import examine
+from images.faults import ImageFault
+from images.fetch import fetch
+from images.image import Image
+from images.keys import IdentityKeys
+from images.locking import UseLock
+from images.manifest import Manifest, StoredFile, damage, read_manifest, write_manifest
+from images.model import PlannedBuild, Source, UrlEntry
+from images.progress import Reporter, SilentReporter
+from images.workspace import Workspaces, remove_tree
+
+
+class Store:
+    """The cache under `cache_dir`. One object per process is enough; images obtained stay in use until `close`."""
+
+    def __init__(self, cache_dir: Path) -> None:
+        self._root = cache_dir / "images"
+        self._cache_dir = cache_dir
+        self._in_use: dict[str, UseLock] = {}
+        with self._one_line(f"the cache {cache_dir} cannot be used"):
+            for name in ("keys", "objects", "locks", "work", "partial"):
+                (self._root / name).mkdir(parents=True, exist_ok=True)
+        self.keys = IdentityKeys(cache_dir)
+        self._workspaces = Workspaces(self._root / "work")
+
+    def close(self) -> None:
+        """Declare that no image of this store is in use any more."""
+        while self._in_use:
+            self._in_use.popitem()[1].release()
+
+    def key_of(self, source: Source) -> str:
+        """Digest of everything that decides what comes out: entry, recipe, keys, version of the code."""
+        if isinstance(source, UrlEntry):
+            decides: object = ["url", source.sha256 or source.sha512, source.format]
+        else:
+            keys = [self.keys.client.public, self.keys.host.public]
+            decides = ["build", BUILD_VERSION, source.model_dump(mode="json"), keys]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+    def obtain(self, source: Source, report: Reporter | None = None, *, anew: bool = False) -> Image:
+        """The image of `source`: from the cache if it is there and undamaged, else built or fetched now.
+
+        Two processes that ask for the same image make it once. `anew` makes it again from today's packages.
+        Raises ImageFault.
+        """
+        report = report or SilentReporter()
+        key = self.key_of(source)
+        with self._one_line(source.id), self._alone(key, source.id, report):
+            self._workspaces.sweep()
+            manifest = None if anew else read_manifest(self._manifest_path(key))
+            if manifest is not None:
+                manifest = self._sound(manifest, source.id, report)
+            if manifest is None:
+                manifest = self._make(source, key, report)
+            self._hold(manifest)
+        return self._image(source, manifest)
+
+    def known(self, source: Source) -> Manifest | None:
+        """What the cache holds for `source`, without verifying it."""
+        return read_manifest(self._manifest_path(self.key_of(source)))
+
+    def manifests(self) -> Iterator[Manifest]:
+        """Everything the cache holds, also for entries that are no longer in the catalogue."""
+        for path in sorted((self._root / "keys").glob("*.json")):
+            if (manifest := read_manifest(path)) is not None:
+                yield manifest
+
+    def verify(self, manifest: Manifest, report: Reporter | None = None) -> str | None:
+        """Read every file of an image in full; what is wrong with it, or None. Raises ImageFault if unreadable."""
+        report = report or SilentReporter()
+        folder = self._object(manifest)
+        with report.task(f"{manifest.entry}: reading {manifest.size / 1024**2:.0f} MiB") as task:
+            for file in manifest.files:
+                if wrong := damage(folder, file, rehash=True, watch=task.advance):
+                    return wrong
+        return None
+
+    def remove(self, manifest: Manifest) -> bool:
+        """Remove an image unless somebody uses or makes it right now; whether it is gone. Raises ImageFault."""
+        with self._one_line(f"cannot remove {manifest.entry}"):
+            lock = self._key_lock(manifest.key)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                return False
+            with lock:
+                if not self._remove_object(manifest):
+                    return False
+                self._manifest_path(manifest.key).unlink(missing_ok=True)
+        return True
+
+    def sweep(self) -> int:
+        """Remove what killed processes left: work folders, unnamed objects, unfinished downloads. Bytes are freed."""
+        with self._one_line("cannot sweep the cache"):
+            named = {manifest.disk.sha256 for manifest in self.manifests()}
+            freed = self._workspaces.sweep()
+            for folder in (self._root / "objects").iterdir():
+                if folder.name not in named and (lock := UseLock.exclusive(self._use_lock(folder.name))):
+                    freed += remove_tree(folder)
+                    lock.release()
+            for partial in (self._root / "partial").iterdir():
+                freed += self._drop_partial(partial)
+        return freed
+
+    def _drop_partial(self, partial: Path) -> int:
+        lock = self._key_lock(partial.name.partition(".")[0])
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return 0
+        with lock:
+            size = partial.stat().st_size
+            partial.unlink()
+        return size
+
+    def _make(self, source: Source, key: str, report: Reporter) -> Manifest:
+        with self._workspaces.open(key) as work:
+            if isinstance(source, UrlEntry):
+                fetch(source, self._root / "partial" / f"{key}.part", work / "disk", report)
+                disk_format, root_device, seed = source.format, source.root_device, source.seed
+                origin, adjustments = f"{source.origin} ({source.url})", ()
+            else:
+                built = self._build(source, key, work, report)
+                disk_format, root_device, seed = "qcow2", built, "built-in"
+                origin, adjustments = source.entry.origin, source.adjustments()
+            facts = examine(work / "disk", disk_format)
+            files = self._keep(work, report, source.id)
+        manifest = Manifest(
+            key=key,
+            entry=source.id,
+            kind="url" if isinstance(source, UrlEntry) else "build",
+            origin=origin,
+            created=datetime.now(UTC),
+            format=disk_format,
+            virtual_size=facts.virtual_size,
+            root_device=root_device,
+            seed=seed,
+            adjustments=adjustments,
+            files=files,
+        )
+        write_manifest(self._manifest_path(key), manifest)
+        return manifest
+
+    def _build(self, source: PlannedBuild, key: str, work: Path, report: Reporter) -> str:
+        try:
+            return build(source, key, self.keys, work, report).root_device
+        except ImageFault as fault:
+            raise ImageFault(f"{source.id}: {fault}{self._keep_log(source.id, work)}") from fault
+
+    def _keep_log(self, name: str, work: Path) -> str:
+        log, kept = work / "build.log", self._root / f"{name}.failed.log"
+        if not log.exists():
+            return ""
+        log.replace(kept)
+        return f" (log: {kept})"
+
+    def _keep(self, work: Path, report: Reporter, name: str) -> tuple[StoredFile, ...]:
+        """Move the finished files to their place under the disk's digest."""
+        present = [file for file in ("disk", "kernel", "initrd") if (work / file).exists()]
+        fresh = work / "object"
+        fresh.mkdir()
+        for file in present:
+            (work / file).rename(fresh / file)
+            (fresh / file).chmod(0o444)
+        with report.task(f"{name}: computing digests") as task:
+            recorded = [StoredFile.record(fresh, file, task.advance) for file in present]
+        digest = next(file.sha256 for file in recorded if file.name == "disk")
+        target = self._root / "objects" / digest
+        if target.exists():
+            remove_tree(target)
+        fresh.rename(target)
+        return tuple(recorded)
+
+    def _sound(self, manifest: Manifest, name: str, report: Reporter) -> Manifest | None:
+        """The manifest if its files are what was verified, else None; a changed stamp costs one full reading."""
+        folder, fresh = self._object(manifest), []
+        for file in manifest.files:
+            wrong = damage(folder, file, rehash=False)
+            if wrong:
+                report.say(f"{name}: the cached image is damaged ({wrong}); it is thrown away and made again")
+                self._manifest_path(manifest.key).unlink(missing_ok=True)
+                remove_tree(folder)
+                return None
+            fresh.append(file.restamped(folder))
+        if tuple(fresh) != manifest.files:
+            manifest = manifest.model_copy(update={"files": tuple(fresh)})
+            write_manifest(self._manifest_path(manifest.key), manifest)
+        return manifest
+
+    def _hold(self, manifest: Manifest) -> None:
+        digest = manifest.disk.sha256
+        if digest not in self._in_use:
+            self._in_use[digest] = UseLock.shared(self._use_lock(digest))
+
+    def _remove_object(self, manifest: Manifest) -> bool:
+        digest = manifest.disk.sha256
+        lock = UseLock.exclusive(self._use_lock(digest))
+        if lock is None:
+            return False
+        others = [other for other in self.manifests() if other.disk.sha256 == digest and other.key != manifest.key]
+        if not others:
+            remove_tree(self._object(manifest))
+        lock.release()
+        return True
+
+    def _image(self, source: Source, manifest: Manifest) -> Image:
+        folder = self._object(manifest)
+        names = {file.name for file in manifest.files}
+        return Image(
+            id=source.id,
+            digest=f"sha256:{manifest.disk.sha256}",
+            disk=folder / "disk",
+            format=manifest.format,
+            virtual_size=manifest.virtual_size,
+            kernel=folder / "kernel" if "kernel" in names else None,
+            initrd=folder / "initrd" if "initrd" in names else None,
+            root_device=source.root_device if isinstance(source, UrlEntry) else manifest.root_device,
+            ssh_private_key=self.keys.client.private,
+            ssh_public_key=self.keys.client.public,
+            host_public_key=self.keys.host.public,
+            seed=source.seed if isinstance(source, UrlEntry) else manifest.seed,
+            adjustments=manifest.adjustments,
+            origin=manifest.origin,
+        )
+
+    def _object(self, manifest: Manifest) -> Path:
+        return self._root / "objects" / manifest.disk.sha256
+
+    def _manifest_path(self, key: str) -> Path:
+        return self._root / "keys" / f"{key}.json"
+
+    def _use_lock(self, digest: str) -> Path:
+        return self._root / "locks" / f"use-{digest}"
+
+    def _key_lock(self, key: str) -> FileLock:
+        return FileLock(self._root / "locks" / f"make-{key}")
+
+    @contextmanager
+    def _alone(self, key: str, name: str, report: Reporter) -> Iterator[None]:
+        lock = self._key_lock(key)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            report.say(f"{name}: another process is making or checking this image; waiting for it")
+            lock.acquire(timeout=-1, poll_interval=0.05)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _one_line(self, what: str) -> Iterator[None]:
+        """Let an operating system error reach people as one line that says what to do."""
+        try:
+            yield
+        except OSError as error:
+            advice = _ADVICE.get(error.errno or 0, lambda root: f"check {root}")(self._cache_dir)
+            raise ImageFault(f"{what}: {error.strerror or error}; {advice}") from error
+
+
+_ADVICE: dict[int, Callable[[Path], str]] = {
+    errno.ENOSPC: lambda root: (
+        f"free some space below {root}, or let GUESTCERT_CACHE_DIR name a folder with 4 GiB free"
+    ),
+    errno.EDQUOT: lambda root: f"your quota is used up below {root}; let GUESTCERT_CACHE_DIR name another folder",
+    errno.EACCES: lambda root: f"make {root} yours, or let GUESTCERT_CACHE_DIR name a folder you may write to",
+    errno.EPERM: lambda root: f"make {root} yours, or let GUESTCERT_CACHE_DIR name a folder you may write to",
+    errno.EROFS: lambda root: f"{root} is read-only; let GUESTCERT_CACHE_DIR name a folder you may write to",
+}

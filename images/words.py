@@ -1,0 +1,58 @@
+"""The kinds of text an image catalogue may hold; each says in one clause what is allowed.
+
+Every text that ends up in a command, a path or a guest's file is restricted here, at the border, so that nothing
+below has to distrust it again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+# Debian policy 5.6.1; apt's own suffixes (":arch", "/suite", "+", "-") are not offered.
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,126}[a-z0-9+.]")
+_SUITE = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")
+_UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,120}\.[a-z]{1,16}")
+_MODULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_GUEST_PATH = re.compile(r"(?:/[A-Za-z0-9@_.+-]+)+")
+_KERNEL_ARGUMENT = re.compile(r"[A-Za-z0-9_.,:=/@+-]{1,255}")
+_MIRROR = re.compile(r"(?:https?|file|copy)://[A-Za-z0-9_.,:/@~+%\[\]-]{1,1000}")
+_URL = re.compile(r"[!-~]{1,2000}")
+_MODE = re.compile(r"[0-7]{4}")
+
+
+def _matching(pattern: re.Pattern[str], allowed: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(f"must be {allowed}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _check_guest_path(value: str) -> str:
+    if len(value) > 255 or not _GUEST_PATH.fullmatch(value) or {".", ".."} & set(value.split("/")):
+        raise ValueError("must be an absolute path of a-z, A-Z, 0-9 and '@_.+-' without '.' or '..' parts")
+    return value
+
+
+def _check_content(value: str) -> str:
+    if len(value) > 64 * 1024:
+        raise ValueError("must be at most 64 KiB")
+    return value
+
+
+PackageName = Annotated[str, _matching(_PACKAGE, "a package name of a-z, 0-9 and '+.-'")]
+SuiteName = Annotated[str, _matching(_SUITE, "a suite or component name of a-z, 0-9 and '.-'")]
+UnitName = Annotated[str, _matching(_UNIT, "a systemd unit name with its suffix")]
+ModuleName = Annotated[str, _matching(_MODULE, "a kernel module name of letters, digits, '_' and '-'")]
+GuestPath = Annotated[str, AfterValidator(_check_guest_path)]
+KernelArgument = Annotated[str, _matching(_KERNEL_ARGUMENT, "one kernel argument of letters, digits and '_.,:=/@+-'")]
+Mirror = Annotated[str, _matching(_MIRROR, "an address http://, https://, file:// or copy:// without spaces")]
+ImageAddress = Annotated[str, _matching(_URL, "an address or a path of printable ASCII without spaces")]
+FileMode = Annotated[str, _matching(_MODE, "a file mode of four octal digits")]
+FileContent = Annotated[str, AfterValidator(_check_content)]
+Sha256 = Annotated[str, _matching(re.compile(r"[0-9a-f]{64}"), "64 lower-case hexadecimal digits")]
+Sha512 = Annotated[str, _matching(re.compile(r"[0-9a-f]{128}"), "128 lower-case hexadecimal digits")]
