@@ -11,10 +11,9 @@ import pytest
 from fixtures.faults import ChannelLost, CommandFailed
 from fixtures.guest import Guest
 from suites.reading.batch import Batch, Runner, run_batch
-from suites.reading.procfs import Mount, parse_mounts
+from suites.reading.procfs import Mount, lives_on_disk, mount_holding, parse_mounts
 
 _FOLDER = "/var/tmp"  # noqa: S108  # kept over reboots (hier(7)), unlike /tmp
-_VOLATILE = frozenset({"rootfs", "tmpfs", "ramfs", "devtmpfs", "overlay", "squashfs", "iso9660", "erofs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +23,6 @@ class StoredData:
     path: str
     sha256: str
     mount: Mount
-
-
-def mount_holding(mounts: list[Mount], path: str) -> Mount | None:
-    """The mount that `path` (absolute) lies on: the longest target that leads to it, the latest of equals."""
-    holders = [mount for mount in mounts if (path + "/").startswith(mount.target.rstrip("/") + "/")]
-    return max(enumerate(holders), key=lambda item: (len(item[1].target), item[0]), default=(0, None))[1]
-
-
-def lives_on_disk(mount: Mount | None) -> bool:
-    """Whether what is written to `mount` is on a disk afterwards."""
-    return mount is not None and mount.filesystem not in _VOLATILE
 
 
 def store_random_data(guest: Runner, name: str, blocks: int) -> StoredData:

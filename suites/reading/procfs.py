@@ -23,6 +23,10 @@ def parse_cpu_list(text: str) -> frozenset[int]:
     return frozenset(cpus)
 
 
+# File systems of which nothing is left after a reboot.
+_VOLATILE = frozenset({"rootfs", "tmpfs", "ramfs", "devtmpfs", "overlay", "squashfs", "iso9660", "erofs"})
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """A line of /proc/mounts."""
@@ -47,6 +51,17 @@ def parse_mounts(text: str) -> list[Mount]:
 def mount_of(mounts: list[Mount], target: str) -> Mount | None:
     """The mount that is seen at exactly `target`, None where nothing is mounted there."""
     return next((mount for mount in reversed(mounts) if mount.target == target), None)
+
+
+def mount_holding(mounts: list[Mount], path: str) -> Mount | None:
+    """The mount that `path` (absolute) lies on: the longest target that leads to it, the latest of equals."""
+    holders = [mount for mount in mounts if (path + "/").startswith(mount.target.rstrip("/") + "/")]
+    return max(enumerate(holders), key=lambda item: (len(item[1].target), item[0]), default=(0, None))[1]
+
+
+def lives_on_disk(mount: Mount | None) -> bool:
+    """Whether what is written to `mount` is on a disk afterwards."""
+    return mount is not None and mount.filesystem not in _VOLATILE
 
 
 @dataclass(frozen=True, slots=True)
