@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import allure_commons
 import pytest
 from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import StatusDetails, TestResult
-from allure_commons.utils import uuid4
 from allure_pytest.listener import AllureListener
 
 from matrix.plan import Plan
-from reports.allure_model import LARGEST_ATTACHMENT, RESULTS, STATUS, Subject, describe, file_suffix, metrics_csv, shown_as
+from reports.allure_model import (
+    LARGEST_ATTACHMENT,
+    RESULTS,
+    STATUS,
+    Subject,
+    describe,
+    file_suffix,
+    metrics_csv,
+    shown_as,
+)
 from reports.events import AttachmentRecord, Fact, StepRecord
 from reports.identity import ProbeKey
 from reports.observed import Observed
@@ -42,7 +51,8 @@ class AllureMirror:
             listener = AllureListener(config)
             config.pluginmanager.register(listener, "allure_listener")
             _register(config, listener)
-        _register(config, AllureFileLogger(str(self._plan.out / RESULTS), clean=False))
+        file_logger: object = AllureFileLogger(str(self._plan.out / RESULTS), clean=False)  # type: ignore[no-untyped-call]
+        _register(config, file_logger)
         _register(config, self)
 
     def begin(self, key: ProbeKey, description: str) -> None:
@@ -55,7 +65,9 @@ class AllureMirror:
         """A phase of the probe ended."""
         self._phases.append(observed)
         while self._steps:  # a step that an exception tore down without its hook
-            allure_commons.plugin_manager.hook.stop_step(uuid=self._steps.pop(), exc_type=None, exc_val=None, exc_tb=None)
+            allure_commons.plugin_manager.hook.stop_step(
+                uuid=self._steps.pop(), exc_type=None, exc_val=None, exc_tb=None
+            )
         if observed.metrics:
             allure_commons.plugin_manager.hook.attach_data(
                 body=metrics_csv(observed.metrics), name="metrics", attachment_type="text/csv", extension="csv"
@@ -66,7 +78,7 @@ class AllureMirror:
         self._key = None
 
     def step_started(self, title: str) -> None:
-        self._steps.append(uuid4())
+        self._steps.append(str(uuid.uuid4()))
         allure_commons.plugin_manager.hook.start_step(uuid=self._steps[-1], title=title, params={})
 
     def step_finished(self, step: StepRecord) -> None:
@@ -97,7 +109,9 @@ class AllureMirror:
             facts.update(phase.facts)
         metrics = [metric for phase in self._phases for metric in phase.metrics]
         result.status = STATUS[decisive]
-        result.statusDetails = StatusDetails(message="; ".join(reasons), trace="\n\n".join(details) or None) if reasons else None
+        result.statusDetails = (
+            StatusDetails(message="; ".join(reasons), trace="\n\n".join(details) or None) if reasons else None
+        )
         result.description = describe(self._description, metrics, facts)
         result.descriptionHtml = None
         cell = binding.cell

@@ -22,7 +22,13 @@ RESULTS = "allure-results"
 LARGEST_ATTACHMENT = 8 * 1024 * 1024
 """Bytes. The report is one file; larger evidence stays in the evidence folder and the report names it."""
 
-STATUS = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.ERROR: "broken", Verdict.SKIP: "skipped", None: "unknown"}
+STATUS = {
+    Verdict.PASS: "passed",
+    Verdict.FAIL: "failed",
+    Verdict.ERROR: "broken",
+    Verdict.SKIP: "skipped",
+    None: "unknown",
+}
 
 
 class Issue(Protocol):
@@ -116,7 +122,10 @@ def describe(docstring: str, metrics: Iterable[MetricRecord], facts: Mapping[str
     measured = [f"| {_cell(m.name)} | {m.value:g} | {_cell(m.unit)} | {m.direction.value} |" for m in metrics]
     if measured:
         parts.append("\n".join(["| metric | value | unit | better |", "|---|---:|---|---|", *measured]))
-    known = [f"| {_cell(name)} | {_cell('unknown' if value is None else str(value))} |" for name, value in sorted(facts.items())]
+    known = [
+        f"| {_cell(name)} | {_cell('unknown' if value is None else str(value))} |"
+        for name, value in sorted(facts.items())
+    ]
     if known:
         parts.append("\n".join(["| fact | value |", "|---|---|", *known]))
     return "\n\n".join(filter(None, parts))

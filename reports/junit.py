@@ -21,7 +21,9 @@ def junit(outcome: RunOutcome) -> bytes:
     for cell in outcome.cells:
         root.append(_suite(cell, outcome.run.at))
     for failure in outcome.collection_failures:
-        case = etree.SubElement(etree.SubElement(root, "testsuite", name="collection"), "testcase", name=_text(failure.node))
+        case = etree.SubElement(
+            etree.SubElement(root, "testsuite", name="collection"), "testcase", name=_text(failure.node)
+        )
         _problem(case, "error", "the probe file could not be read", failure.message)
     for suite in root:
         _count(suite)
@@ -58,12 +60,16 @@ def _suite(cell: CellOutcome, started: float) -> etree._Element:
 
 def _case(cell: CellOutcome, probe: ProbeOutcome) -> etree._Element:
     area, _, name = probe.probe.partition("/")
-    case = etree.Element("testcase", classname=_text(f"{cell.id}.{area}"), name=_text(name), time=f"{probe.duration:.3f}")
+    case = etree.Element(
+        "testcase", classname=_text(f"{cell.id}.{area}"), name=_text(name), time=f"{probe.duration:.3f}"
+    )
     metrics = [metric for result in probe.results for metric in result.metrics]
     properties = etree.SubElement(case, "properties")
     etree.SubElement(properties, "property", name="required", value=str(probe.required).lower())
     for metric in metrics:
-        etree.SubElement(properties, "property", name=_text(f"{metric.name} [{metric.unit}]"), value=f"{metric.value:g}")
+        etree.SubElement(
+            properties, "property", name=_text(f"{metric.name} [{metric.unit}]"), value=f"{metric.value:g}"
+        )
     detail = "\n\n".join(filter(None, (result.detail for result in probe.results)))
     reason = probe.reason or probe.word
     if probe.verdict is Verdict.FAIL:
@@ -86,7 +92,12 @@ def _problem(case: etree._Element, kind: str, message: str, detail: str) -> None
 
 
 def _count(suite: etree._Element) -> None:
-    for attribute, path in (("tests", "testcase"), ("failures", "testcase/failure"), ("errors", "testcase/error"), ("skipped", "testcase/skipped")):
+    for attribute, path in (
+        ("tests", "testcase"),
+        ("failures", "testcase/failure"),
+        ("errors", "testcase/error"),
+        ("skipped", "testcase/skipped"),
+    ):
         suite.set(attribute, str(len(suite.findall(path))))
 
 

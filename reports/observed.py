@@ -71,5 +71,6 @@ def step_record(step: Step, depth: int) -> StepRecord:
 def fact_records(facts: Mapping[str, str | int | float | bool | None]) -> dict[str, Fact]:
     """Facts with numbers that JSON cannot hold written out as words."""
     return {
-        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in facts.items()
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in facts.items()
     }

@@ -179,20 +179,29 @@ class _Silence:
         return f"{named}: {word}" if named else word
 
 
-def _cell(run: RunStarted, plan: CellPlanned, results: dict[str, list[ProbeFinished]], silence: _Silence) -> CellOutcome:
+def _cell(
+    run: RunStarted, plan: CellPlanned, results: dict[str, list[ProbeFinished]], silence: _Silence
+) -> CellOutcome:
     if plan.host is None and not results:
         return CellOutcome(plan, CellVerdict.UNTESTED, plan.reason or "no host")
     required = dict.fromkeys(run.profile.required)
     # An optional probe that was not selected is no loss worth a line; a required one is.
-    others = [probe for probe in dict.fromkeys([*run.profile.optional, *results]) if probe in results and probe not in required]
+    others = [
+        probe
+        for probe in dict.fromkeys([*run.profile.optional, *results])
+        if probe in results and probe not in required
+    ]
     probes = tuple(
-        _probe(plan.cell, probe, results.get(probe, []), silence, required=probe in required) for probe in [*required, *others]
+        _probe(plan.cell, probe, results.get(probe, []), silence, required=probe in required)
+        for probe in [*required, *others]
     )
     verdict, reason = decide(probes)
     return CellOutcome(plan, verdict, reason, probes)
 
 
-def _probe(cell: str, probe: str, results: Sequence[ProbeFinished], silence: _Silence, *, required: bool) -> ProbeOutcome:
+def _probe(
+    cell: str, probe: str, results: Sequence[ProbeFinished], silence: _Silence, *, required: bool
+) -> ProbeOutcome:
     missing = silence.of(cell, probe, results)
     verdict = worst(result.verdict for result in results) if results else None
     if missing and verdict not in {Verdict.FAIL, Verdict.ERROR}:

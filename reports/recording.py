@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.faults import GuestFault, HostFault
 from fixtures.observation import Attachment, Metric, Step
 from matrix.plan import Plan
 from reports.allure_mirror import AllureMirror
@@ -119,6 +120,8 @@ def _message(exception: BaseException) -> str:
     name = type(exception).__name__
     if isinstance(exception, AssertionError):
         return own or explanation or name
+    if isinstance(exception, GuestFault | HostFault) and text:
+        return text  # written for people already
     return f"{name}: {text}" if text else name
 
 

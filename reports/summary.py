@@ -27,7 +27,9 @@ def summary(outcome: RunOutcome) -> str:
         "plan_digest": run.plan_digest,
         "versions": run.versions,
         "cells": [_cell(cell) for cell in outcome.cells],
-        "crashes": [{"worker": crash.worker, "node": crash.node, "message": crash.message} for crash in outcome.crashes],
+        "crashes": [
+            {"worker": crash.worker, "node": crash.node, "message": crash.message} for crash in outcome.crashes
+        ],
         "collection_failures": [{"node": each.node, "message": each.message} for each in outcome.collection_failures],
         "internal_errors": [each.message for each in outcome.internal_errors],
     }

@@ -13,7 +13,7 @@ from fixtures.faults import GuestFault
 class Verdict(StrEnum):
     """Of a probe. `fail`: guest or hypervisor is at fault; `error`: harness or lab is; `skip`: not applicable."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 -- a verdict
     FAIL = "fail"
     ERROR = "error"
     SKIP = "skip"

@@ -1,0 +1,166 @@
+"""What a run prints at its end: why probes failed, the matrix, why cells are not certified, where the report is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from reports.hostile_text import clean, one_line
+from reports.live import COLOUR, MARK, counts_text
+from reports.reconcile import CellOutcome, ProbeOutcome, RunOutcome
+from reports.verdict import CellVerdict, ExitCode, Verdict
+
+CELL_COLOUR = {
+    CellVerdict.CERTIFIED: "bold green",
+    CellVerdict.FAILED: "bold red",
+    CellVerdict.INCONCLUSIVE: "bold magenta",
+    CellVerdict.UNTESTED: "dim",
+}
+_MOST_PROBLEMS = 20
+_MOST_LINES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """The files made from a run's events, None for one that could not be; `faults` says why, a line each."""
+
+    index: Path | None
+    allure: Path | None
+    faults: tuple[str, ...] = ()
+
+
+def place(cell: CellOutcome) -> str:
+    """The column of a cell: its hypervisor, with the extension unless that is none."""
+    extension = cell.plan.extension.id
+    return cell.plan.hypervisor.id if extension == "none" else f"{cell.plan.hypervisor.id}+{extension}"
+
+
+def print_outcome(
+    console: Console, outcome: RunOutcome, out: Path, derived: Derived, *, whole_details: bool = False
+) -> None:
+    """Print everything a person needs to know at the end of a run."""
+    _print_problems(console, outcome, out, whole=whole_details)
+    if outcome.cells:
+        console.print(_matrix(outcome))
+    _print_reasons(console, outcome)
+    for fault in derived.faults:
+        _line(console, Text.assemble(("report: ", "magenta"), one_line(fault)))
+    if derived.faults:
+        _line(console, Text(f"The results are kept. To make the reports again: guestcert report {out}"))
+    if derived.index is not None:
+        _line(console, Text.assemble("Report  ", (str(derived.index), "bold")))
+    _line(console, Text(f"Results {out}"))
+    code = outcome.exit
+    style = "green" if code is ExitCode.CERTIFIED else "magenta" if code.code > 1 else "red"
+    _line(console, Text.assemble(f"Exit {code.code}: ", (code.value, style)))
+
+
+def _line(console: Console, text: Text) -> None:
+    console.print(text, soft_wrap=True, highlight=False)
+
+
+def _print_problems(console: Console, outcome: RunOutcome, out: Path, *, whole: bool) -> None:
+    problems = [
+        (cell, probe)
+        for cell in outcome.cells
+        for probe in cell.probes
+        if probe.verdict in {Verdict.FAIL, Verdict.ERROR}
+    ]
+    for cell, probe in problems[:_MOST_PROBLEMS]:
+        console.print()
+        colour = COLOUR[probe.word]
+        optional = "" if probe.required else " (optional)"
+        _line(
+            console,
+            Text.assemble(
+                (f"{MARK[probe.word]} {probe.word} ", colour), (f"{cell.id}  {probe.probe}", "bold"), optional
+            ),
+        )
+        body = Text(probe.reason or "no reason given")
+        for line in _explanation(probe, whole=whole):
+            body.append(f"\n{line}", "dim")
+        evidence = evidence_folder(probe)
+        if evidence:
+            body.append(f"\nevidence: {out / evidence}", "cyan")
+        console.print(Padding(body, (0, 0, 0, 2)), soft_wrap=True, highlight=False)
+    if len(problems) > _MOST_PROBLEMS:
+        _line(console, Text(f"\n... and {len(problems) - _MOST_PROBLEMS} more; the report has all of them"))
+
+
+def _explanation(probe: ProbeOutcome, *, whole: bool) -> Sequence[str]:
+    """pytest's explanation of an assertion, without what the reason says already."""
+    details = [clean(result.detail) for result in probe.results if result.detail]
+    if whole:
+        return [line for detail in details for line in detail.splitlines()]
+    lines = [line[1:].strip() for detail in details for line in detail.splitlines() if line.startswith("E ")]
+    fresh = [
+        one_line(line, 200)
+        for line in lines
+        if one_line(line, 200) not in (probe.reason or "") and line != "AssertionError"
+    ]
+    fresh = [line for line in fresh if (probe.reason or "\0") not in line]
+    return fresh[:_MOST_LINES]
+
+
+def evidence_folder(probe: ProbeOutcome) -> str | None:
+    """The folder, relative to the run's, in which all evidence of a probe is; None if there is none."""
+    folders = {attachment.path.rpartition("/")[0] for result in probe.results for attachment in result.attachments}
+    return min(folders, key=len) if folders else None
+
+
+def _matrix(outcome: RunOutcome) -> Table:
+    places = list(dict.fromkeys(place(cell) for cell in outcome.cells))
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table.add_column("guest", no_wrap=True)
+    for name in places:
+        table.add_column(Text(name))
+    rows: dict[str, dict[str, CellOutcome]] = {}
+    for cell in outcome.cells:
+        rows.setdefault(cell.plan.guest.id, {})[place(cell)] = cell
+    for guest, cells in rows.items():
+        table.add_row(Text(guest), *[_verdict(cells[name]) if name in cells else Text("") for name in places])
+    return table
+
+
+def _verdict(cell: CellOutcome) -> Text:
+    text = Text(cell.verdict.value, CELL_COLOUR[cell.verdict])
+    if cell.probes:
+        text.append("\n")
+        text.append_text(counts_text(cell.counts))
+        text.append(f" {cell.duration:.0f} s", "dim")
+    return text
+
+
+def _print_reasons(console: Console, outcome: RunOutcome) -> None:
+    by_reason: dict[tuple[CellVerdict, str], list[str]] = {}
+    for cell in outcome.cells:
+        if cell.verdict is not CellVerdict.CERTIFIED:
+            by_reason.setdefault((cell.verdict, cell.reason), []).append(cell.id)
+    for (verdict, reason), cells in by_reason.items():
+        named = ", ".join(cells[:5]) + (f" and {len(cells) - 5} more" if len(cells) > 5 else "")
+        _line(console, Text.assemble((verdict.value, CELL_COLOUR[verdict]), f" {named}: {reason}"))
+    for failure in outcome.collection_failures:
+        _line(
+            console,
+            Text.assemble(
+                ("not read", "red"),
+                f" {failure.node}: {one_line(failure.message.strip().splitlines()[-1] if failure.message.strip() else '')}",
+            ),
+        )
+    for error in outcome.internal_errors:
+        _line(
+            console,
+            Text.assemble(
+                ("internal error", "red"),
+                f" {one_line(error.message.strip().splitlines()[-1] if error.message.strip() else '')}",
+            ),
+        )
+    if by_reason or outcome.collection_failures or outcome.internal_errors:
+        console.print()
