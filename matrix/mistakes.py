@@ -89,8 +89,8 @@ def wording(error: ErrorDetails, allowed: Sequence[str]) -> str:
         message = f"must be {expected}, not {shown(context.get('tag', value))}"
     elif kind in _LIMITS:
         message = f"must be {_LIMITS[kind].format(**context)}, not {shown(value)}"
-    elif kind in _NEEDS or kind.startswith("date"):
-        message = f"must be {_NEEDS.get(kind, 'a date YYYY-MM-DD')}, not {shown(value)}"
+    elif kind in _NEEDS:
+        message = f"must be {_NEEDS[kind]}, not {shown(value)}"
         message += "; put it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
     return message
 
@@ -139,15 +139,24 @@ def _models_at(annotation: object, location: tuple[str | int, ...]) -> list[type
         if not location:
             return [annotation]
         field = annotation.model_fields.get(str(location[0]))
-        return _models_at(field.annotation, location[1:]) if field else []
+        return _models_at(field.annotation if field else None, location[1:])
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return _models_at(arguments[0], location)
+    found: list[type[BaseModel]] = []
     if origin in {typing.Union, types.UnionType}:
-        direct = [model for argument in arguments for model in _models_at(argument, location)]
-        # A discriminated union puts its tag into the location.
-        tagged = location and not direct
-        return [model for argument in arguments for model in _models_at(argument, location[1:])] if tagged else direct
-    if origin in {tuple, list, dict, set, frozenset} and location:
-        return [model for argument in arguments for model in _models_at(argument, location[1:])]
-    return []
+        found = [model for argument in arguments for model in _models_at(argument, location)]
+        if location and not found:
+            # A discriminated union puts its tag into the location.
+            tagged = [argument for argument in arguments if _has_tag(argument, location[0])]
+            found = [model for argument in tagged for model in _models_at(argument, location[1:])]
+    elif origin in {tuple, list, dict, set, frozenset} and location:
+        found = [model for argument in arguments for model in _models_at(argument, location[1:])]
+    return found
+
+
+def _has_tag(annotation: object, tag: str | int) -> bool:
+    """Whether `annotation` is a model with a field that is the literal `tag`."""
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return False
+    return any(tag in typing.get_args(field.annotation) for field in annotation.model_fields.values())

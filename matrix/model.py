@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from matrix.words import Feature, Globs, Id, OsReleaseKey, ProbeId, RegularExpression, Text, Uri, UserName, Word
+from matrix.words import Day, Feature, Globs, Id, OsReleaseKey, ProbeId, RegularExpression, Text, Uri, UserName, Word
 
 Arch = Literal["x86_64", "i686", "aarch64", "riscv64", "ppc64le", "s390x"]
 Family = Literal["linux", "windows", "freebsd", "netbsd", "openbsd", "other"]
@@ -78,7 +77,7 @@ class GuestSpec(_Identified):
     init: Init = "systemd"
     agent: bool = True
     package_manager: PackageManager | None = None
-    end_of_life: date | None = None
+    end_of_life: Day | None = None
     kernel_log_exceptions: tuple[KernelLogException, ...] = ()
     never_run_here: bool = False
 
@@ -99,7 +98,7 @@ class HypervisorSpec(_Identified):
     detect_virt: tuple[Word, ...] = ()
     clocksources: tuple[Word, ...] = ()
     offers: tuple[Feature, ...] = ()
-    end_of_life: date | None = None
+    end_of_life: Day | None = None
     successor: Id | None = None
     never_run_here: bool = False
 
@@ -157,7 +156,7 @@ class Rule(_Identified):
     probes: Globs = ()
     reason: Text
     link: Uri | None = None
-    expires: date | None = None
+    expires: Day | None = None
 
     @model_validator(mode="after")
     def _kinds_differ(self) -> Self:
@@ -174,7 +173,7 @@ class KnownIssue(_Strict):
     rule: Id
     reason: Text
     link: Uri | None = None
-    expires: date
+    expires: Day
     probes: tuple[str, ...] = ()
 
 

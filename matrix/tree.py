@@ -153,7 +153,7 @@ class _Builder:
     def _key(self, frame: _Frame, event: yaml.NodeEvent, line: int) -> None:
         if not isinstance(event, yaml.ScalarEvent):
             raise self._stop(line, "must have text as keys, not lists or mappings")
-        frame.key = str(event.value)
+        frame.key = self._text(event, line)
         frame.skip = frame.key in frame.value
         if frame.skip:
             location = (*frame.location, frame.key)
@@ -185,13 +185,21 @@ class _Builder:
             return []
         if not isinstance(event, yaml.ScalarEvent):
             return {}
-        text = str(event.value)
+        text = self._text(event, line)
         if event.style is not None:
             return text
-        if _INTEGER.fullmatch(text) and len(text) > 18:
+        if _INTEGER.fullmatch(text) and len(text.lstrip("+-")) > 18:
             self._problem(line, location, f"must be a number of at most 18 digits, not {shown(text)}")
             return 0
         return _plain(text)
+
+    def _text(self, event: yaml.ScalarEvent, line: int) -> str:
+        text = str(event.value)
+        try:
+            # JSON writes what is beyond U+FFFF as two escaped halves, which PyYAML leaves apart.
+            return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise self._stop(line, f"must be text, has half a character in {shown(text)}") from error
 
     def _problem(self, line: int, location: Location, message: str) -> None:
         self.tree.problems.append(Problem(self.tree.file, line, field_name(location), message))

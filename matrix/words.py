@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import date, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
@@ -83,6 +84,16 @@ def _check_regular_expression(value: str) -> str:
     return value
 
 
+def _as_day(value: object) -> object:
+    # pydantic alone takes "1830297600" for a date, even when strict.
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        return date.fromisoformat(value if isinstance(value, str) and len(value) == len("YYYY-MM-DD") else "")
+    except ValueError as error:
+        raise ValueError("must be a date YYYY-MM-DD") from error
+
+
 def _as_tuple(value: object) -> object:
     # A tuple, not a list: after a before-validator pydantic's strict mode no longer takes lists for tuples.
     if isinstance(value, str):
@@ -90,6 +101,7 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+Day = Annotated[date, BeforeValidator(_as_day)]
 Id = Annotated[str, AfterValidator(check_id)]
 Text = Annotated[str, AfterValidator(check_text)]
 ProbeId = Annotated[str, AfterValidator(check_probe)]
