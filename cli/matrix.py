@@ -45,15 +45,6 @@ Hosts = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def main(arguments: list[str]) -> int:
-    """Run `guestcert matrix` with `arguments`; returns the exit status. Raises Mistakes for bad input."""
-    try:
-        app(args=arguments, prog_name="guestcert matrix")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
-
-
 @app.command("list")
 def list_cells(
     *,
@@ -168,12 +159,13 @@ def _cells(
 
 def _measure(data: Matrix, words: Sequence[str]) -> list[MeasuredHost]:
     specs = choose_hosts(data, words)
-    from fixtures.host import measure  # noqa: PLC0415 -- loads libvirt, which listing and lint do without
+    from fixtures.host import Host  # noqa: PLC0415 -- loads libvirt, which listing and lint do without
 
     hosts = []
     for spec in specs:
         try:
-            hosts.append(measure(spec))
+            with Host.open(spec.id, spec.uri, spec.limits, spec.tags) as host:
+                hosts.append(host.measure())
         except HostFault as fault:
             sys.stderr.write(f"host {spec.id}: {fault}\n")
     return hosts

@@ -19,7 +19,7 @@ from matrix.mistakes import Problem, field_name, shown
 
 MAX_BYTES = 512 * 1024
 MAX_DEPTH = 16
-MAX_NODES = 100_000
+MAX_NODES = 50_000
 
 Location = tuple[str | int, ...]
 
