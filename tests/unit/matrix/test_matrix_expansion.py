@@ -23,7 +23,7 @@ def rule(name: str, kind: str, **fields: object) -> Rule:
     return Rule.model_validate({"id": name, "kind": kind, "reason": f"because of {name}", **expires, **fields})
 
 
-def plain_reading(data: Matrix, selection: Selection, today: date) -> list[Cell]:
+def plain_reading(data: Matrix, selection: Selection, today: date) -> list[tuple[str, str | None, list[str]]]:
     """What the documentation of Rule and Selection says, evaluated for each cell by itself."""
 
     def matches(globs: tuple[str, ...], name: str) -> bool:
@@ -53,7 +53,7 @@ def plain_reading(data: Matrix, selection: Selection, today: date) -> list[Cell]
                     elif here:
                         excluded = r.reason if r.kind == "exclude" else None
                 cells.append((name, excluded, known))
-    return cells  # type: ignore[return-value]
+    return cells
 
 
 def selection_globs(selection: Selection) -> tuple[tuple[str, ...], ...]:

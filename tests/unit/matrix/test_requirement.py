@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,7 +73,7 @@ def test_the_first_unmet_of_several() -> None:
 
 def cell(**fields: object) -> Cell:
     hv = hypervisor("kvm", "svm", offers=["save", "agent", "uefi"], arches=["x86_64", "aarch64"])
-    (made,) = expand(matrix([guest("g", **fields)], [hv]), today=__import__("datetime").date(2026, 1, 1))
+    (made,) = expand(matrix([guest("g", **fields)], [hv]), today=date(2026, 1, 1))
     return made
 
 
