@@ -200,12 +200,12 @@ def _write_environment(outcome: RunOutcome, folder: Path) -> None:
         "run": outcome.run.run_id,
         "profile": outcome.run.profile.id,
         "plan digest": outcome.run.plan_digest,
-        **{f"version of {name}": version for name, version in sorted(outcome.run.versions.items())},
+        **dict(sorted(outcome.run.versions.items())),
     }
     for host in outcome.hosts:
-        facts[f"host {host.host}"] = host.uri
+        facts[host.host] = host.uri
         facts |= {
-            f"host {host.host}: {name}": "unknown" if value is None else str(value)
+            f"{host.host} {name}": "unknown" if value is None else str(value)
             for name, value in sorted(host.capabilities.items())
             if name.endswith("_version")
             or name in {"cpus", "memory_mib"}

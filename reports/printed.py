@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -89,7 +88,8 @@ def _print_problems(console: Console, outcome: RunOutcome, out: Path, *, whole: 
         evidence = evidence_folder(probe)
         if evidence:
             body.append(f"\nevidence: {out / evidence}", "cyan")
-        console.print(Padding(body, (0, 0, 0, 2)), soft_wrap=True, highlight=False)
+        for line in body.split("\n"):
+            _line(console, Text("  ").append_text(line))
     if len(problems) > _MOST_PROBLEMS:
         _line(console, Text(f"\n... and {len(problems) - _MOST_PROBLEMS} more; the report has all of them"))
 
@@ -103,7 +103,7 @@ def _explanation(probe: ProbeOutcome, *, whole: bool) -> Sequence[str]:
     fresh = [
         one_line(line, 200)
         for line in lines
-        if one_line(line, 200) not in (probe.reason or "") and line != "AssertionError"
+        if one_line(line, 200) not in (probe.reason or "") and not line.startswith(("AssertionError", "Use -v"))
     ]
     fresh = [line for line in fresh if (probe.reason or "\0") not in line]
     return fresh[:_MOST_LINES]
@@ -134,7 +134,7 @@ def _verdict(cell: CellOutcome) -> Text:
     if cell.probes:
         text.append("\n")
         text.append_text(counts_text(cell.counts))
-        text.append(f" {cell.duration:.0f} s", "dim")
+        text.append(f"  {cell.duration:.0f} s", "dim")
     return text
 
 

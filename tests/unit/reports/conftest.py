@@ -28,7 +28,7 @@ from fixtures import hookspecs
 from fixtures.hookspecs import PLAN
 from matrix.plan import Plan
 
-pytest_plugins = ["fixtures.recording", "reports.plugin"]
+pytest_plugins = ["fixtures.recording", "fixtures.scheduling", "reports.plugin"]
 
 def pytest_addhooks(pluginmanager):
     pluginmanager.add_hookspecs(hookspecs)
@@ -55,7 +55,9 @@ def cell(guest: str, hypervisor: str = "qemu-tcg", extension: str = "none", *iss
     )
 
 
-def plan_of(out: Path, required: Sequence[str], optional: Sequence[str] = (), cells: Sequence[Cell] | None = None) -> Plan:
+def plan_of(
+    out: Path, required: Sequence[str], optional: Sequence[str] = (), cells: Sequence[Cell] | None = None
+) -> Plan:
     """A plan of two bound cells and one that no host can run."""
     bound = cells if cells is not None else (cell("alpha"), cell("beta-2"))
     return Plan(
@@ -66,7 +68,13 @@ def plan_of(out: Path, required: Sequence[str], optional: Sequence[str] = (), ce
             *(Binding(cell=each, host_id="local") for each in bound),
             Binding(cell=cell("alpha", "kvm", "svm"), reason="no host offers svm"),
         ),
-        hosts=(MeasuredHost(id="local", uri="qemu:///embed", capabilities={"accelerator.tcg": True, "cpus": 2, "extension.vmx": None}),),
+        hosts=(
+            MeasuredHost(
+                id="local",
+                uri="qemu:///embed",
+                capabilities={"accelerator.tcg": True, "cpus": 2, "extension.vmx": None},
+            ),
+        ),
         started=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     )
 
@@ -89,7 +97,9 @@ class Ran:
 
     def finished(self, probe: str, cell_id: str = "alpha+qemu-tcg+none") -> ProbeFinished:
         [event] = [
-            event for event in self.events if isinstance(event, ProbeFinished) and event.probe == probe and event.cell == cell_id
+            event
+            for event in self.events
+            if isinstance(event, ProbeFinished) and event.probe == probe and event.cell == cell_id
         ]
         return event
 
