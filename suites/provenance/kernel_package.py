@@ -83,25 +83,31 @@ KERNEL_COMMANDS: Mapping[str, KernelCommands] = MappingProxyType(
 )  # fmt: skip
 
 
-def kernel_snippets(commands: KernelCommands) -> dict[str, str]:
-    """The batch that reads everything about the running kernel in one round trip."""
+def kernel_prelude(commands: KernelCommands) -> str:
+    """Shell text that sets $release, $image and $package, empty where there is none; once for all snippets."""
     places = " ".join(f'"{place}"' for place in commands.images)
-    find = f'release=$(uname -r); for image in {places}; do [ -e "$image" ] && break; done; [ -e "$image" ] || exit 1'
-    package = f"{find}; package=$({commands.owner})"
+    return (
+        f'release=$(uname -r); for image in {places}; do [ -e "$image" ] && break; done; [ -e "$image" ] || image=\n'
+        f'package=; [ -z "$image" ] || package=$({commands.owner})'
+    )
+
+
+def kernel_snippets(commands: KernelCommands) -> dict[str, str]:
+    """The batch that reads everything about the running kernel in one round trip, after `kernel_prelude`."""
     # The header of an x86 kernel image holds at 0x20e where its version text is, less 0x200 (Documentation/arch/x86/boot.rst).
     version = (
-        f'{find}; [ "$(dd if="$image" bs=1 skip=514 count=4 2>/dev/null)" = HdrS ] || exit 1; '
+        '[ "$(dd if="$image" bs=1 skip=514 count=4 2>/dev/null)" = HdrS ] || exit 1; '
         'set -- $(dd if="$image" bs=1 skip=526 count=2 2>/dev/null | od -An -tu1); '
         'dd if="$image" bs=1 skip=$(($1 + 256 * $2 + 512)) count=256 2>/dev/null | tr "\\000" "\\n" | head -n 1'
     )
     return {
-        "release": "uname -r",
+        "release": 'echo "$release"',
         "running": "cat /proc/version",
-        "image": f'{find}; echo "$image"',
-        "version": version,
-        "package": f'{package}; echo "$package"',
-        "vendor": f"{package}; {commands.vendor or ':'}",
-        "verify": f"{package}; ({commands.verify}) 2>&1",
+        "image": 'echo "$image"',
+        "package": 'echo "$package"',
+        "version": f'[ -n "$image" ] || exit 1; {version}',
+        "vendor": f'[ -n "$package" ] || exit 1; {commands.vendor or ":"}',
+        "verify": f'[ -n "$package" ] || exit 1; ({commands.verify}) 2>&1',
     }
 
 

@@ -9,7 +9,13 @@ import pytest
 
 from fixtures.guest import Guest
 from suites.fixture_types import Attach
-from suites.provenance.kernel_package import KERNEL_COMMANDS, judge_kernel, kernel_snippets, parse_kernel
+from suites.provenance.kernel_package import (
+    KERNEL_COMMANDS,
+    judge_kernel,
+    kernel_prelude,
+    kernel_snippets,
+    parse_kernel,
+)
 from suites.reading.batch import run_batch
 from suites.reading.os_release import parse_os_release
 
@@ -47,7 +53,7 @@ def test_vendor_kernel(guest: Guest, attach: Attach) -> None:
         pytest.skip(
             f"guestcert knows no way to verify packages of {guest.spec.package_manager or 'no package manager'}"
         )
-    reading = parse_kernel(run_batch(guest, kernel_snippets(commands), timeout=60))
+    reading = parse_kernel(run_batch(guest, kernel_snippets(commands), timeout=60, prelude=kernel_prelude(commands)))
     attach("kernel.json", json.dumps(asdict(reading), indent=2), "application/json")
     problems = judge_kernel(reading, guest.spec.vendor)
     assert not problems, f"{'; '.join(problems)}; see kernel.json"

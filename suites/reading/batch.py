@@ -49,14 +49,16 @@ class Batch:
         return self.sections[name]
 
 
-def run_batch(guest: Runner, snippets: Mapping[str, str], timeout: float = 30.0) -> Batch:
+def run_batch(guest: Runner, snippets: Mapping[str, str], timeout: float = 30.0, prelude: str = "") -> Batch:
     """Run each POSIX shell snippet in a subshell of its own, all in one round trip; `timeout` in seconds for all.
+
+    `prelude` runs once before them: its variables and functions are there in every snippet.
 
     A snippet that fails leaves its exit status in its section and does not stop the others.
     Raises CommandFailed when the batch itself did not get to its end.
     """
     token = f"--guestcert-{secrets.token_hex(8)}"
-    completed = guest.run(("sh", "-c", batch_script(snippets, token)), timeout=timeout)
+    completed = guest.run(("sh", "-c", f"{prelude}\n{batch_script(snippets, token)}"), timeout=timeout)
     sections = split_batch(completed.stdout, token)
     missing = [name for name in snippets if name not in sections]
     if missing or completed.truncated:

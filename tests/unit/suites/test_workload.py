@@ -1,0 +1,52 @@
+"""The workload by which a stop or a harm is seen, in a real shell, and the clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fixtures.deadline import Deadline
+from fixtures.faults import CommandFailed
+from suites.lifecycle.workload import Progress, clock_offset, judge_workload, parse_progress, start_workload
+from tests.unit.suites.local_shell import LocalShell
+
+BEFORE = Progress(rounds=3, wrong=0, alive=True)
+
+
+def test_a_workload_goes_on_until_its_memory_changes() -> None:
+    workload = start_workload(LocalShell())
+    block = Path(workload.folder, "block")
+    try:
+        before = workload.goes_on(0, Deadline.after(20))
+        assert judge_workload(Progress(0, 0, alive=True), before) is None
+        block.write_bytes(b"harmed")
+        after = workload.goes_on(before.rounds + 1, Deadline.after(20))
+        assert "were wrong" in (judge_workload(before, after) or "")
+    finally:
+        block.unlink()
+    gone = workload.goes_on(1 << 62, Deadline.after(20))
+    assert "process is gone" in (judge_workload(before, gone) or "")
+
+
+def test_a_workload_that_stands_still() -> None:
+    assert "stands at 3 rounds" in (judge_workload(BEFORE, BEFORE) or "")
+    assert judge_workload(BEFORE, Progress(4, 0, alive=True)) is None
+
+
+def test_no_progress_to_read() -> None:
+    with pytest.raises(CommandFailed):
+        parse_progress("12\n")
+
+
+@pytest.mark.parametrize(
+    ("guest_s", "asked_at", "answered_at", "offset"),
+    [
+        (100, 100.2, 100.9, 0.0),
+        (100, 99.0, 105.0, 0.0),
+        (110, 100.0, 101.0, 9.0),
+        (90, 100.0, 101.0, -9.0),
+    ],
+)
+def test_clock_offset(guest_s: int, asked_at: float, answered_at: float, offset: float) -> None:
+    assert clock_offset(guest_s, asked_at, answered_at) == pytest.approx(offset)
