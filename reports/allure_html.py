@@ -72,6 +72,7 @@ def configuration(outcome: RunOutcome, work: Path) -> dict[str, Any]:
                     "reportLanguage": "en",
                     "theme": "auto",
                     "groupBy": ["parentSuite", "suite", "subSuite"],
+                    "sections": ["charts", "timeline", "metrics"],
                 }
             }
         },
