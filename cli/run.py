@@ -20,11 +20,38 @@ exit status: 0 every tested cell is certified, 1 a cell failed, 2 bad input, 3 a
 """
 
 # Options of pytest and xdist that take their value as the next word; only needed to tell values from paths.
-_PYTEST_VALUES = """
-    -c -k -m -n -o -p -r -W --basetemp --color --confcutdir --deselect --dist --durations --durations-min --ignore
-    --ignore-glob --import-mode --junitxml --log-file --log-level --max-worker-restart --maxfail --maxprocesses
-    --numprocesses --override-ini --rootdir --tb --tx --verbosity
-""".split()
+_PYTEST_VALUES = [
+    "-c",
+    "-k",
+    "-m",
+    "-n",
+    "-o",
+    "-p",
+    "-r",
+    "-W",
+    "--basetemp",
+    "--color",
+    "--confcutdir",
+    "--deselect",
+    "--dist",
+    "--durations",
+    "--durations-min",
+    "--ignore",
+    "--ignore-glob",
+    "--import-mode",
+    "--junitxml",
+    "--log-file",
+    "--log-level",
+    "--max-worker-restart",
+    "--maxfail",
+    "--maxprocesses",
+    "--numprocesses",
+    "--override-ini",
+    "--rootdir",
+    "--tb",
+    "--tx",
+    "--verbosity",
+]
 _PYTEST_USAGE_ERROR = 4
 _BAD_INPUT = 2
 

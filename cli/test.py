@@ -1,0 +1,46 @@
+"""`guestcert test`: the harness's own tests; those without a guest side by side, those with one after the other."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fixtures.options import CHECKOUT
+
+_NO_TESTS = 5
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests; returns 0 only if all passed. What is not ours goes to pytest; with a path only that is run."""
+    parser = argparse.ArgumentParser(
+        prog="guestcert test",
+        usage="guestcert test [--all] [PYTEST OPTIONS] [PATHS]",
+        description="Run the harness's own tests.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--all", action="store_true", help="also the slow ones in tests/lab (real hypervisor hosts)")
+    options, rest = parser.parse_known_args(arguments)
+    if any(not word.startswith("-") and Path(word.partition("::")[0]).exists() for word in rest):
+        return _pytest(rest)
+    workers = os.cpu_count() or 1
+    # Guests under TCG use all CPUs as it is; two of them at once would only run into each other's deadlines.
+    stages = [
+        ["tests/unit", f"-n{workers}", "--dist=loadfile"],
+        ["tests/guest"],
+        *([["tests/lab"]] if options.all else []),
+    ]
+    worst = 0
+    for stage in stages:
+        sys.stderr.write(f"guestcert test: {stage[0]}\n")
+        status = _pytest([*stage, *rest])
+        worst = worst or (0 if status == _NO_TESTS else status)
+    return worst
+
+
+def _pytest(arguments: Sequence[str]) -> int:
+    # A process of its own for each: tests start pytest, libvirt and signal handlers of their own.
+    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=CHECKOUT, check=False).returncode

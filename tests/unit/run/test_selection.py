@@ -1,0 +1,229 @@
+"""Which probes run on which cells: real pytest runs with a plan that is handed in, so that nothing is booted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cli.plugins import PLUGINS
+from matrix.expand import expand
+from matrix.load import load
+from matrix.model import Binding, MeasuredHost, Profile, Selection
+from matrix.plan import Plan
+
+pytest_plugins = ["pytester"]
+
+CELLS = ("debian-12+qemu-tcg+none", "debian-13+qemu-tcg+none")
+HOST = MeasuredHost(
+    id="local", uri="test:///default", capabilities={"cpus": 2, "memory_mib": 24064, "feature.balloon": False}
+)
+
+PROBES = """
+    import pytest
+
+    def test_read(cell): pass
+
+    @pytest.mark.requires("vcpus>=64")
+    def test_many_cpus(cell): raise AssertionError("must not run")
+
+    @pytest.mark.requires("agent", "balloon")
+    def test_balloon(cell): raise AssertionError("must not run")
+
+    @pytest.mark.requires("agent", "linux")
+    def test_agent(cell): pass
+
+    def test_outside_the_profile(cell): pass
+"""
+
+
+def plan(out: Path, probes: list[str], *, unbound: str | None = None) -> Plan:
+    now = datetime.now(UTC)
+    cells = expand(load(), Selection(cell=CELLS), today=now.date())
+    return Plan(
+        run_id="r",
+        out=out,
+        profile=Profile(id="p", required=tuple(probes)),
+        bindings=tuple(
+            Binding(cell=cell, host_id=None, reason="no host offers luck")
+            if cell.id == unbound
+            else Binding(cell=cell, host_id="local")
+            for cell in cells
+        ),
+        hosts=(HOST,),
+        started=now,
+    )
+
+
+class Outcome:
+    """Events of a run, and what it printed."""
+
+    def __init__(self, status: int, output: str, out: Path) -> None:
+        self.status, self.output = status, output
+        log = out / "events.jsonl"
+        self.events = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def verdicts(self) -> dict[tuple[str, str], str]:
+        return {
+            ((event["cell"] or "no cell").partition("+")[0], event["probe"]): event["verdict"]
+            for event in self.events
+            if event.get("verdict") and event.get("probe") and event.get("node")
+        }
+
+    def order(self) -> list[str]:
+        return [event["probe"] for event in self.events if event.get("probe") and event.get("verdict")]
+
+    def reason(self, probe: str) -> str:
+        return next(event["reason"] for event in self.events if event.get("probe") == probe and event.get("reason"))
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    checkout = Path(__file__).parents[3]
+    monkeypatch.setenv("PYTHONPATH", str(checkout))
+    monkeypatch.setenv("GUESTCERT_CACHE_DIR", str(pytester.path / "cache"))
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+    out = pytester.path / "out"
+
+    def start(
+        suites: dict[str, str],
+        *args: str,
+        probes: list[str],
+        unbound: str | None = None,
+        paths: tuple[str, ...] = ("probes",),
+    ) -> Outcome:
+        handed = plan(out, probes, unbound=unbound).model_dump_json()
+        (pytester.path / "plan.json").write_text(handed)
+        pytester.makeconftest(
+            f"""
+            import pytest
+            from fixtures.hookspecs import PLAN
+            from matrix.plan import Plan
+
+            pytest_plugins = {list(PLUGINS)!r}
+
+            @pytest.hookimpl(wrapper=True)
+            def pytest_cmdline_main(config):
+                with open({str(pytester.path / "plan.json")!r}) as plan:
+                    config.stash[PLAN] = Plan.model_validate_json(plan.read())
+                return (yield)
+            """
+        )
+        for name, source in suites.items():
+            path = pytester.path / "probes" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join(line.removeprefix("    ") for line in source.splitlines()))
+        (pytester.path / "pytest.ini").write_text(
+            "[pytest]\naddopts = -p no:cacheprovider -p no:pytest11.testinfra --import-mode=importlib --strict-markers\n"
+        )
+        result = pytester.runpytest_subprocess("--no-html", "--suites", "probes", *args, *paths, timeout=120)
+        return Outcome(int(result.ret), result.stdout.str() + result.stderr.str(), out)
+
+    return start
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_probes_of_the_profile_run_in_every_cell_with_a_host(run: Run, workers: str) -> None:
+    seen = run({"area/test_some.py": PROBES}, workers, probes=["area/read", "area/agent"])
+    assert seen.verdicts() == {
+        (guest, probe): "pass" for guest in ("debian-12", "debian-13") for probe in ("area/read", "area/agent")
+    }, seen.output
+    assert seen.status == 0, seen.output
+
+
+def test_a_cell_without_a_host_is_not_run_and_says_why(run: Run) -> None:
+    seen = run({"area/test_some.py": PROBES}, probes=["area/read"], unbound=CELLS[0])
+    assert seen.verdicts() == {("debian-13", "area/read"): "pass"}
+    assert "no host offers luck" in seen.output
+
+
+def test_an_unmet_requirement_skips_with_the_one_clause(run: Run) -> None:
+    seen = run({"area/test_some.py": PROBES}, "-n0", probes=["area/many_cpus", "area/balloon"])
+    assert set(seen.verdicts().values()) == {"skip"}
+    assert "vcpus>=64" in seen.reason("area/many_cpus")
+    assert seen.reason("area/balloon").endswith("no balloon")
+    assert seen.status != 0, "a skip is not a pass"
+
+
+def test_keyword_selects_by_cell_id_and_probe(run: Run) -> None:
+    seen = run({"area/test_some.py": PROBES}, "-k", "debian-13 and read", probes=["area/read", "area/agent"])
+    assert seen.verdicts() == {("debian-13", "area/read"): "pass"}
+
+
+def test_a_probe_named_by_node_id_runs_whatever_the_profile(run: Run) -> None:
+    seen = run(
+        {"area/test_some.py": PROBES},
+        "-n0",
+        probes=["area/read"],
+        paths=("probes/area/test_some.py::test_outside_the_profile",),
+    )
+    assert set(seen.verdicts()) == {
+        ("debian-12", "area/outside_the_profile"),
+        ("debian-13", "area/outside_the_profile"),
+    }
+
+
+def test_the_boot_comes_first_then_readers_then_those_that_break_things(run: Run) -> None:
+    fixtures = """
+    import pytest
+
+    @pytest.fixture
+    def cold_guest(cell): return None
+    @pytest.fixture
+    def fresh_guest(cell): return None
+    @pytest.fixture
+    def guest(cell): return None
+
+    def test_a_cold(cold_guest): pass
+    def test_b_fresh(fresh_guest): pass
+    def test_c_reads(guest): pass
+    @pytest.mark.hands_over
+    def test_d_boots(cold_guest): pass
+    """
+    probes = ["a/a_cold", "a/b_fresh", "a/c_reads", "a/d_boots"]
+    seen = run({"a/test_a.py": fixtures}, "-n0", probes=probes, unbound=CELLS[1])
+    assert seen.order() == ["a/d_boots", "a/c_reads", "a/b_fresh", "a/a_cold"], seen.output
+
+
+def test_a_probe_that_asks_for_no_guest_is_a_mistake_that_is_named(run: Run) -> None:
+    seen = run({"area/test_some.py": "def test_read(): pass\n"}, "-n0", probes=["area/read"])
+    assert "asks for no guest" in seen.output
+    assert seen.status != 0
+
+
+def test_a_crash_is_an_error_and_the_rest_of_the_cell_goes_on(run: Run) -> None:
+    probes = """
+    import os, signal
+    def test_one(cell): pass
+    def test_two(cell): os.kill(os.getpid(), signal.SIGKILL)
+    def test_three(cell): pass
+    """
+    seen = run({"area/test_some.py": probes}, "-n2", probes=["area/one", "area/two", "area/three"])
+    for guest in ("debian-12", "debian-13"):
+        assert seen.verdicts()[guest, "area/one"] == "pass"
+        assert seen.verdicts()[guest, "area/two"] == "error"
+        assert seen.verdicts()[guest, "area/three"] == "pass"
+    assert seen.status == 3, seen.output
+
+
+def test_collecting_makes_no_run_folder(run: Run, pytester: pytest.Pytester) -> None:
+    seen = run({"area/test_some.py": PROBES}, "--collect-only", "-q", probes=["area/read"])
+    assert "test_read[debian-12+qemu-tcg+none]" in seen.output
+    assert not (pytester.path / "out").exists()
+
+
+def test_tests_outside_the_suites_are_left_alone(run: Run, pytester: pytest.Pytester) -> None:
+    (pytester.path / "test_other.py").write_text("def test_plain(): pass\n")
+    seen = run({"area/test_some.py": PROBES}, "-n0", probes=["area/read"], paths=("test_other.py", "probes"))
+    assert seen.verdicts() == {
+        ("no cell", "test_other/plain"): "pass",
+        ("debian-12", "area/read"): "pass",
+        ("debian-13", "area/read"): "pass",
+    }
