@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from reports.allure_install import AllureCli, ReportFault
 from reports.allure_model import RESULTS
-from reports.allure_results import metric_key, report_name
+from reports.allure_results import CATEGORIES, metric_key, report_name
 from reports.hostile_text import one_line
 from reports.reconcile import RunOutcome
 
@@ -64,6 +64,9 @@ def configuration(outcome: RunOutcome, work: Path) -> dict[str, Any]:
         "historyPath": str(work / "history.jsonl"),
         "historyLimit": _HISTORY_RUNS,
         "appendHistory": True,
+        "categories": list(CATEGORIES),
+        # They repeat epic, feature and story, which people filter by; the tree is still made of them.
+        "hideLabels": ["parentSuite", "suite", "subSuite", "package", "framework", "language"],
         "plugins": {
             "awesome": {
                 "options": {
