@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from dataclasses import dataclass
 from pathlib import Path
 
-from images.disk import DiskIds, to_qcow2, unpack, write_disk
+from images.disk import DiskIds, RootContent, to_qcow2, unpack, write_disk
 from images.faults import ImageFault
 from images.keys import IdentityKeys
 from images.model import PlannedBuild
@@ -21,18 +20,21 @@ _SHIM = "usr/lib/shim/shimx64.efi.signed"
 _GRUB = "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"
 
 
-@dataclass(frozen=True)
-class Built:
-    """What a build left in its work folder."""
-
-    disk: Path
-    kernel: Path
-    initrd: Path
-    root_device: str
+_NEEDED_BYTES = 3 * 1024**3
+"""Free space a build asks for: archive, unpacked tree and disk exist side by side (2 GiB for the shipped recipes)."""
 
 
-def build(plan: PlannedBuild, key: str, keys: IdentityKeys, work: Path, report: Reporter) -> Built:
-    """Build `plan` in the empty folder `work`. Needs about 3 GiB there. Raises ImageFault; the log is `work/build.log`."""
+def build(plan: PlannedBuild, key: str, keys: IdentityKeys, work: Path, report: Reporter) -> str:
+    """Build `plan` in the empty folder `work`: leaves `disk` (qcow2), `kernel` and `initrd` there.
+
+    Returns the root device for a direct boot. Raises ImageFault; what the programs said is in `work/build.log`.
+    """
+    free = shutil.disk_usage(work).free
+    if free < _NEEDED_BYTES:
+        raise ImageFault(
+            f"building needs {_NEEDED_BYTES // 1024**2} MiB free below {work.parent.parent}, there are {free // 1024**2}; "
+            "free some space or let GUESTCERT_CACHE_DIR name a roomier folder"
+        )
     entry, recipe, ids = plan.entry, plan.recipe, DiskIds.of(key)
     log, archive, early, late = work / "build.log", work / "root.tar", work / "early.tar", work / "late.tar"
     disk, raw = work / "disk", work / "disk.raw"
@@ -40,18 +42,18 @@ def build(plan: PlannedBuild, key: str, keys: IdentityKeys, work: Path, report: 
         write_early(early, recipe.initramfs)
         bootstrap(entry, recipe, early, archive, log)
     with report.task(f"{entry.id}: writing the disk"):
-        write_late(late, entry, recipe, keys, ids.root, ids.esp)
+        write_late(late, plan, keys, ids)
         esp = work / "esp"
-        kernel, initrd = _take_out_boot_files(archive, work, esp, ids)
-        dropped = [path for drop in recipe.dropped for path in drop.paths]
-        write_disk(raw, archive, late, dropped, esp, entry.disk, ids, work, log)
+        _take_out_boot_files(archive, work, esp, ids)
+        dropped = tuple(path for drop in recipe.dropped for path in drop.paths)
+        write_disk(raw, RootContent(archive, late, dropped), esp, entry.disk, ids)
         archive.unlink()
         to_qcow2(raw, disk)
         raw.unlink()
-    return Built(disk=disk, kernel=kernel, initrd=initrd, root_device=f"PARTUUID={ids.root}")
+    return f"PARTUUID={ids.root}"
 
 
-def _take_out_boot_files(archive: Path, work: Path, esp: Path, ids: DiskIds) -> tuple[Path, Path]:
+def _take_out_boot_files(archive: Path, work: Path, esp: Path, ids: DiskIds) -> None:
     """Copy kernel and initrd beside the disk, and the vendor's signed boot loader into the `esp` tree."""
     names = _names(archive)
     version = _only_kernel(names)
@@ -74,7 +76,6 @@ def _take_out_boot_files(archive: Path, work: Path, esp: Path, ids: DiskIds) -> 
     for name, target in wanted.items():
         shutil.move(boot / name, target)
     shutil.rmtree(boot)
-    return work / "kernel", work / "initrd"
 
 
 def _names(archive: Path) -> set[str]:

@@ -78,60 +78,53 @@ def unpack(archive: Path, members: list[str], folder: Path) -> None:
     )
 
 
-def write_disk(
-    path: Path,
-    archive: Path,
-    late: Path,
-    dropped: list[str],
-    esp_tree: Path,
-    layout: DiskLayout,
-    ids: DiskIds,
-    work: Path,
-    log: Path,
-) -> None:
-    """Write the raw disk `path` (sparse) from the tar `archive`, with the tar `late` laid over it.
+@dataclass(frozen=True)
+class RootContent:
+    """What goes into the root partition: the tar `archive` without `dropped` (guest paths), with `late` over it."""
 
-    As an ordinary user ownership is kept by fakeroot. `dropped` are absolute guest paths, left out. Raises ImageFault.
+    archive: Path
+    late: Path
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """A partition on the disk, in bytes."""
+
+    start: int
+    size: int
+
+    def line(self) -> str:
+        """Its place in sfdisk's script language."""
+        return f"start={self.start // _SECTOR}, size={self.size // _SECTOR}"
+
+
+def write_disk(path: Path, root: RootContent, esp_tree: Path, layout: DiskLayout, ids: DiskIds) -> None:
+    """Write the raw disk `path` (sparse). Works in `path`'s folder; as an ordinary user, fakeroot keeps ownership.
+
+    Raises ImageFault, and OSError when the disk is full.
     """
     size = layout.size_gib * 1024 * _MIB
-    esp_start, esp_size = _ALIGNMENT, layout.esp_mib * _MIB
-    root_start = esp_start + esp_size
-    root_size = size - root_start - _ALIGNMENT  # the last MiB holds the backup partition table
+    esp = _Extent(_ALIGNMENT, layout.esp_mib * _MIB)
+    # The last MiB holds the backup partition table.
+    rest = _Extent(esp.start + esp.size, size - esp.start - esp.size - _ALIGNMENT)
     with path.open("wb") as file:
         file.truncate(size)
     table = (
         f"label: gpt\nlabel-id: {ids.disk}\nfirst-lba: 34\n"
-        f"start={esp_start // _SECTOR}, size={esp_size // _SECTOR}, type={_ESP_TYPE}, uuid={ids.esp}, name=esp\n"
-        f"start={root_start // _SECTOR}, size={root_size // _SECTOR}, type={_ROOT_TYPE}, uuid={ids.root}, name=root\n"
+        f"{esp.line()}, type={_ESP_TYPE}, uuid={ids.esp}, name=esp\n"
+        f"{rest.line()}, type={_ROOT_TYPE}, uuid={ids.root}, name=root\n"
     )
-    run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", str(path)], stdin=table, log=log)
-    _write_esp(path, esp_start, esp_size, esp_tree, ids)
-    _write_root(path, root_start, root_size, archive, late, dropped, ids, work, log)
+    run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", str(path)], stdin=table)
+    _write_esp(path, esp, esp_tree, ids)
+    _write_root(path, rest, root, ids)
 
 
-def _write_esp(disk: Path, start: int, size: int, tree: Path, ids: DiskIds) -> None:
-    image = f"{disk}@@{start}"
-    run(
-        [
-            "mformat",
-            "-i",
-            image,
-            "-F",
-            "-c",
-            "1",
-            "-h",
-            "255",
-            "-s",
-            "63",
-            "-T",
-            str(size // _SECTOR),
-            "-N",
-            ids.fat_serial,
-            "-v",
-            "ESP",
-            "::",
-        ]
-    )
+def _write_esp(disk: Path, extent: _Extent, tree: Path, ids: DiskIds) -> None:
+    image = f"{disk}@@{extent.start}"
+    # One-sector clusters make it FAT32 at any size we allow; the geometry is what firmware expects of a hard disk.
+    shape = ["-F", "-c", "1", "-h", "255", "-s", "63", "-T", str(extent.size // _SECTOR)]
+    run(["mformat", "-i", image, *shape, "-N", ids.fat_serial, "-v", "ESP", "::"])
     for folder, _, files in sorted(os.walk(tree)):
         inside = Path(folder).relative_to(tree)
         if inside != Path():
@@ -140,40 +133,33 @@ def _write_esp(disk: Path, start: int, size: int, tree: Path, ids: DiskIds) -> N
             run(["mcopy", "-i", image, str(Path(folder) / name), f"::/{inside / name}"])
 
 
-def _write_root(
-    disk: Path,
-    start: int,
-    size: int,
-    archive: Path,
-    late: Path,
-    dropped: list[str],
-    ids: DiskIds,
-    work: Path,
-    log: Path,
-) -> None:
+def _write_root(disk: Path, extent: _Extent, content: RootContent, ids: DiskIds) -> None:
+    work = disk.parent
     tree = work / "tree"
     tree.mkdir()
     configuration = work / "mke2fs.conf"
     configuration.write_text(_MKE2FS_CONF, encoding="ascii")
     # Device nodes are left out: the kernel's devtmpfs makes them, and an ordinary user cannot.
-    excluded = [f"--exclude=./{path.lstrip('/')}" for path in ("/dev/*", *dropped)]
+    excluded = [f"--exclude=./{path.lstrip('/')}" for path in ("/dev/*", *content.dropped)]
     tar = ["tar", "--extract", "--numeric-owner", "--same-owner", "--preserve-permissions", "--directory", str(tree)]
-    filesystem = [
-        *("mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", ids.root_filesystem, "-m", "0"),
-        *("-E", f"offset={start},hash_seed={ids.root_filesystem},root_owner=0:0,lazy_itable_init=0,nodiscard"),
-        *("-d", str(tree), str(disk), f"{size // 1024}k"),
-    ]
     steps = [
-        [*tar, "--xattrs", "--xattrs-include=*", *excluded, "--anchored", "--file", str(archive)],
-        [*tar, "--no-overwrite-dir", "--file", str(late)],
-        filesystem,
+        [*tar, "--xattrs", "--xattrs-include=*", "--anchored", *excluded, "--file", str(content.archive)],
+        [*tar, "--no-overwrite-dir", "--file", str(content.late)],
+        [
+            *("mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", ids.root_filesystem, "-m", "0"),
+            *(
+                "-E",
+                f"offset={extent.start},hash_seed={ids.root_filesystem},root_owner=0:0,lazy_itable_init=0,nodiscard",
+            ),
+            *("-d", str(tree), str(disk), f"{extent.size // 1024}k"),
+        ],
     ]
     # One ownership database for all steps, so that mke2fs sees what tar was told.
     state = work / "fakeroot"
     state.touch()
     fakeroot = [] if os.geteuid() == 0 else ["fakeroot", "-i", str(state), "-s", str(state), "--"]
     for step in steps:
-        run([*fakeroot, *step], log=log, environment={"MKE2FS_CONFIG": str(configuration)})
+        run([*fakeroot, *step], environment={"MKE2FS_CONFIG": str(configuration)})
     remove_tree(tree)
 
 

@@ -91,7 +91,7 @@ def _download(entry: UrlEntry, partial: Path, task: Task) -> None:
     raise ImageFault(f"{entry.id}: {_shown(entry.url)}: {failure}{resume}")
 
 
-class _Refused(Exception):
+class _Refused(Exception):  # noqa: N818 -- a message to _download, no error of its own
     """The server's answer will not get better by asking again."""
 
 

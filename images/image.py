@@ -30,6 +30,7 @@ class Image:
     ssh_private_key: Path
     ssh_public_key: str
     host_public_key: str
+    host_private_key: Path
     seed: Literal["built-in", "cloud-init", "none"]
     adjustments: tuple[str, ...]
     origin: str

@@ -16,6 +16,9 @@ from images.faults import ImageFault
 from images.words import KernelArgument, Sha256
 from matrix.words import Id, Text
 
+FileName = Literal["disk", "kernel", "initrd"]
+FILE_NAMES: tuple[FileName, ...] = ("disk", "kernel", "initrd")
+
 _CHUNK = 4 * 1024 * 1024
 
 
@@ -44,16 +47,16 @@ class StoredFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["disk", "kernel", "initrd"]
+    name: FileName
     sha256: Sha256
     verified: Stamp
 
     @classmethod
-    def record(
-        cls, folder: Path, name: Literal["disk", "kernel", "initrd"], watch: Callable[[int, int], None] | None = None
-    ) -> StoredFile:
-        """Hash a file that has just been put in its place. Raises OSError."""
+    def record(cls, folder: Path, name: FileName, watch: Callable[[int, int], None] | None = None) -> StoredFile:
+        """Hash a finished file, which is on the disk for good when this returns. Raises OSError."""
         path = folder / name
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
         digest = file_digest(path, "sha256", watch)
         return cls(name=name, sha256=digest, verified=Stamp.of(path))
 

@@ -15,10 +15,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
@@ -29,7 +31,7 @@ from images.fetch import fetch
 from images.image import Image
 from images.keys import IdentityKeys
 from images.locking import UseLock
-from images.manifest import Manifest, StoredFile, damage, read_manifest, write_manifest
+from images.manifest import FILE_NAMES, Manifest, StoredFile, damage, read_manifest, write_manifest
 from images.model import PlannedBuild, Source, UrlEntry
 from images.progress import Reporter, SilentReporter
 from images.workspace import Workspaces, remove_tree
@@ -77,7 +79,7 @@ class Store:
                 manifest = self._sound(manifest, source.id, report)
             if manifest is None:
                 manifest = self._make(source, key, report)
-            self._hold(manifest)
+            self._hold(manifest.disk.sha256)
         return self._image(source, manifest)
 
     def known(self, source: Source) -> Manifest | None:
@@ -141,36 +143,37 @@ class Store:
     def _make(self, source: Source, key: str, report: Reporter) -> Manifest:
         with self._workspaces.open(key) as work:
             if isinstance(source, UrlEntry):
-                fetch(source, self._root / "partial" / f"{key}.part", work / "disk", report)
-                disk_format, root_device, seed = source.format, source.root_device, source.seed
-                origin, adjustments = f"{source.origin} ({source.url})", ()
+                made = self._fetch(source, key, work, report)
             else:
-                built = self._build(source, key, work, report)
-                disk_format, root_device, seed = "qcow2", built, "built-in"
-                origin, adjustments = source.entry.origin, source.adjustments()
-            facts = examine(work / "disk", disk_format)
+                made = self._build(source, key, work, report)
+            facts = examine(work / "disk", made.format)
             files = self._keep(work, report, source.id)
         manifest = Manifest(
             key=key,
             entry=source.id,
             kind="url" if isinstance(source, UrlEntry) else "build",
-            origin=origin,
+            origin=made.origin,
             created=datetime.now(UTC),
-            format=disk_format,
+            format=made.format,
             virtual_size=facts.virtual_size,
-            root_device=root_device,
-            seed=seed,
-            adjustments=adjustments,
+            root_device=made.root_device,
+            seed=made.seed,
+            adjustments=made.adjustments,
             files=files,
         )
         write_manifest(self._manifest_path(key), manifest)
         return manifest
 
-    def _build(self, source: PlannedBuild, key: str, work: Path, report: Reporter) -> str:
+    def _fetch(self, source: UrlEntry, key: str, work: Path, report: Reporter) -> _Made:
+        fetch(source, self._root / "partial" / f"{key}.part", work / "disk", report)
+        return _Made(source.format, source.root_device, source.seed, source.origin, ())
+
+    def _build(self, source: PlannedBuild, key: str, work: Path, report: Reporter) -> _Made:
         try:
-            return build(source, key, self.keys, work, report).root_device
+            root_device = build(source, key, self.keys, work, report)
         except ImageFault as fault:
             raise ImageFault(f"{source.id}: {fault}{self._keep_log(source.id, work)}") from fault
+        return _Made("qcow2", root_device, "built-in", source.entry.origin, source.adjustments())
 
     def _keep_log(self, name: str, work: Path) -> str:
         log, kept = work / "build.log", self._root / f"{name}.failed.log"
@@ -179,17 +182,19 @@ class Store:
         log.replace(kept)
         return f" (log: {kept})"
 
-    def _keep(self, work: Path, report: Reporter, name: str) -> tuple[StoredFile, ...]:
+    def _keep(self, work: Path, report: Reporter, entry: str) -> tuple[StoredFile, ...]:
         """Move the finished files to their place under the disk's digest."""
-        present = [file for file in ("disk", "kernel", "initrd") if (work / file).exists()]
+        present = [name for name in FILE_NAMES if (work / name).exists()]
         fresh = work / "object"
         fresh.mkdir()
-        for file in present:
-            (work / file).rename(fresh / file)
-            (fresh / file).chmod(0o444)
-        with report.task(f"{name}: computing digests") as task:
-            recorded = [StoredFile.record(fresh, file, task.advance) for file in present]
+        for name in present:
+            (work / name).rename(fresh / name)
+            (fresh / name).chmod(0o444)
+        with report.task(f"{entry}: computing digests") as task:
+            recorded = [StoredFile.record(fresh, name, task.advance) for name in present]
         digest = next(file.sha256 for file in recorded if file.name == "disk")
+        # In use before it has its name, so that no sweep takes it for left over.
+        self._hold(digest)
         target = self._root / "objects" / digest
         if target.exists():
             remove_tree(target)
@@ -212,8 +217,7 @@ class Store:
             write_manifest(self._manifest_path(manifest.key), manifest)
         return manifest
 
-    def _hold(self, manifest: Manifest) -> None:
-        digest = manifest.disk.sha256
+    def _hold(self, digest: str) -> None:
         if digest not in self._in_use:
             self._in_use[digest] = UseLock.shared(self._use_lock(digest))
 
@@ -243,6 +247,7 @@ class Store:
             ssh_private_key=self.keys.client.private,
             ssh_public_key=self.keys.client.public,
             host_public_key=self.keys.host.public,
+            host_private_key=self.keys.host.private,
             seed=source.seed if isinstance(source, UrlEntry) else manifest.seed,
             adjustments=manifest.adjustments,
             origin=manifest.origin,
@@ -279,16 +284,25 @@ class Store:
         try:
             yield
         except OSError as error:
-            advice = _ADVICE.get(error.errno or 0, lambda root: f"check {root}")(self._cache_dir)
-            raise ImageFault(f"{what}: {error.strerror or error}; {advice}") from error
+            reason = error.strerror or str(error)
+            raise ImageFault(f"{what}: {reason}; {_advice(error, self._cache_dir)}") from error
 
 
-_ADVICE: dict[int, Callable[[Path], str]] = {
-    errno.ENOSPC: lambda root: (
-        f"free some space below {root}, or let GUESTCERT_CACHE_DIR name a folder with 4 GiB free"
-    ),
-    errno.EDQUOT: lambda root: f"your quota is used up below {root}; let GUESTCERT_CACHE_DIR name another folder",
-    errno.EACCES: lambda root: f"make {root} yours, or let GUESTCERT_CACHE_DIR name a folder you may write to",
-    errno.EPERM: lambda root: f"make {root} yours, or let GUESTCERT_CACHE_DIR name a folder you may write to",
-    errno.EROFS: lambda root: f"{root} is read-only; let GUESTCERT_CACHE_DIR name a folder you may write to",
-}
+@dataclass(frozen=True)
+class _Made:
+    """What the making of an image found out about it."""
+
+    format: Literal["qcow2", "raw"]
+    root_device: str
+    seed: Literal["built-in", "cloud-init", "none"]
+    origin: str
+    adjustments: tuple[str, ...]
+
+
+def _advice(error: OSError, cache_dir: Path) -> str:
+    """What to do about an operating system error in the cache."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"free some space below {cache_dir}, or let GUESTCERT_CACHE_DIR name a roomier folder"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"make {cache_dir} yours, or let GUESTCERT_CACHE_DIR name a folder you may write to"
+    return f"check {error.filename or cache_dir}"

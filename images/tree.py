@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from images.command import run
+from images.disk import DiskIds
 from images.faults import ImageFault
 from images.keys import IdentityKeys
-from images.model import BuildEntry, GuestFile, Initramfs, Recipe
+from images.model import BuildEntry, GuestFile, Initramfs, PlannedBuild, Recipe
 
 # Everything written by us carries this date (the first second of 2020), so that it says nothing about the build.
 _MTIME = 1577836800
@@ -88,10 +89,9 @@ def write_early(path: Path, initramfs: Initramfs | None) -> None:
     _write_tar(path, files)
 
 
-def write_late(
-    path: Path, entry: BuildEntry, recipe: Recipe, keys: IdentityKeys, root_partuuid: str, esp_partuuid: str
-) -> None:
+def write_late(path: Path, plan: PlannedBuild, keys: IdentityKeys, ids: DiskIds) -> None:
     """The tar laid over the finished tree: the recipe's files, identity, mount table and boot menu."""
+    entry, root_partuuid, esp_partuuid = plan.entry, ids.root, ids.esp
     files = [
         _file("/etc/hostname", f"{entry.id}\n"),
         _file("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {entry.id}\n::1 localhost ip6-localhost ip6-loopback\n"),
@@ -106,7 +106,7 @@ def write_late(
         _file("/etc/ssh/ssh_host_ed25519_key", keys.host.private_text(), "0600"),
         _file("/etc/ssh/ssh_host_ed25519_key.pub", f"{keys.host.public} guestcert\n"),
         _file("/boot/grub/grub.cfg", grub_menu(entry, root_partuuid)),
-        *recipe.files,
+        *plan.recipe.files,
     ]
     _write_tar(path, files)
 

@@ -1,0 +1,210 @@
+"""`guestcert images`: what the guests are made of, and what of it is in the cache."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from images import Catalogue, Source, Store, UrlEntry, load_catalogue
+from images.manifest import Manifest
+from images.progress import Reporter, reporter_for
+from matrix.mistakes import Mistakes, Problem, unknown
+from matrix.places import cache_dir
+
+app = typer.Typer(
+    help="List, build, fetch, verify and prune guest images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[IMAGE]...", help="Image ids (default: all).")]
+Overlays = Annotated[list[Path] | None, typer.Option("--matrix", metavar="DIR", help="Lay DIR over the shipped data.")]
+Anew = Annotated[bool, typer.Option("--anew", help="Make it again although the cache has it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_DAMAGED = 1
+
+
+@app.command("list")
+def list_images(*, matrix: Overlays = None, as_json: AsJson = False) -> None:
+    """List the images of the catalogue, and what the cache holds of them."""
+    with _store() as store:
+        rows = _rows(load_catalogue(matrix or ()), store)
+    if as_json:
+        _print(json.dumps([row.as_json() for row in rows], indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("image", "kind", "size", "digest", "age", "origin"):
+        table.add_column(title, overflow="fold", justify="right" if title in {"size", "age"} else "left")
+    for row in rows:
+        table.add_row(*map(Text, row.cells()))
+    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+@app.command()
+def build(names: Names = None, *, matrix: Overlays = None, anew: Anew = False) -> None:
+    """Build images from their recipes, unless the cache has them."""
+    _obtain(names, matrix, anew=anew, kind="build")
+
+
+@app.command()
+def fetch(names: Names = None, *, matrix: Overlays = None, anew: Anew = False) -> None:
+    """Fetch ready images by their digest, unless the cache has them."""
+    _obtain(names, matrix, anew=anew, kind="url")
+
+
+@app.command()
+def verify(names: Names = None, *, matrix: Overlays = None) -> None:
+    """Read cached images in full and compare their digests; status 1 if one is damaged."""
+    catalogue, report, damaged = load_catalogue(matrix or ()), _reporter(), False
+    with _store() as store:
+        for source in _chosen(catalogue, names):
+            manifest = store.known(source)
+            if manifest is None:
+                _print(f"{source.id}: not in the cache")
+                continue
+            wrong = store.verify(manifest, report)
+            damaged |= wrong is not None
+            advice = f"damaged: {wrong}; the next use makes it again"
+            _print(f"{source.id}: {advice if wrong else f'sound, sha256 {manifest.disk.sha256}'}")
+    if damaged:
+        raise typer.Exit(_DAMAGED)
+
+
+@app.command()
+def prune(
+    *,
+    matrix: Overlays = None,
+    all_images: Annotated[
+        bool, typer.Option("--all", help="Also images that the catalogue would build again.")
+    ] = False,
+    older_than: Annotated[int, typer.Option(min=0, metavar="DAYS", help="Only images at least this old.")] = 0,
+) -> None:
+    """Remove images that the catalogue no longer describes, and what killed runs left. Never what is in use."""
+    catalogue = load_catalogue(matrix or ())
+    with _store() as store:
+        current = set() if all_images else {store.key_of(source) for source in catalogue.values()}
+        freed = 0
+        for manifest in list(store.manifests()):
+            if manifest.key in current or manifest.age_days() < older_than:
+                continue
+            if store.remove(manifest):
+                freed += manifest.size
+                _print(f"{manifest.entry}: removed {manifest.disk.sha256[:12]} ({_size(manifest.size)})")
+            else:
+                _print(f"{manifest.entry}: kept {manifest.disk.sha256[:12]}, it is in use")
+        freed += store.sweep()
+    _print(f"{_size(freed)} freed")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of the listing: an image of the catalogue, or one that only the cache knows."""
+
+    name: str
+    kind: str
+    origin: str
+    manifest: Manifest | None
+    current: bool
+
+    def cells(self) -> tuple[str, ...]:
+        if self.manifest is None:
+            return (self.name, self.kind, "-", "not in the cache", "-", self.origin)
+        age = self.manifest.age_days()
+        return (
+            self.name if self.current else f"{self.name} (old)",
+            self.kind,
+            _size(self.manifest.size),
+            self.manifest.disk.sha256[:16],
+            f"{age:.0f} d" if age >= 1 else f"{age * 24:.0f} h",
+            self.origin,
+        )
+
+    def as_json(self) -> dict[str, object]:
+        manifest = self.manifest
+        return {
+            "id": self.name,
+            "kind": self.kind,
+            "origin": self.origin,
+            "cached": manifest is not None,
+            "current": self.current,
+            "size": manifest.size if manifest else None,
+            "sha256": manifest.disk.sha256 if manifest else None,
+            "created": manifest.created.isoformat() if manifest else None,
+        }
+
+
+def _rows(catalogue: Catalogue, store: Store) -> list[_Row]:
+    rows, seen = [], set()
+    for source in catalogue.values():
+        manifest = store.known(source)
+        seen.add(store.key_of(source))
+        origin = source.origin if isinstance(source, UrlEntry) else source.entry.origin
+        rows.append(_Row(source.id, _kind(source), origin, manifest, current=True))
+    others = [manifest for manifest in store.manifests() if manifest.key not in seen]
+    rows += [_Row(manifest.entry, manifest.kind, manifest.origin, manifest, current=False) for manifest in others]
+    return rows
+
+
+def _obtain(names: Sequence[str] | None, matrix: Sequence[Path] | None, *, anew: bool, kind: str) -> None:
+    report = _reporter()
+    with _store() as store:
+        for source in _chosen(load_catalogue(matrix or ()), names):
+            if _kind(source) == kind:
+                image = store.obtain(source, report, anew=anew)
+                _print(f"{image.id}: {image.digest} {image.disk}")
+            elif names:
+                other = "fetch" if kind == "build" else "build"
+                raise Mistakes(
+                    [
+                        Problem(
+                            "images", 0, source.id, f"must be of kind {kind}; use: guestcert images {other} {source.id}"
+                        )
+                    ]
+                )
+
+
+def _chosen(catalogue: Catalogue, names: Sequence[str] | None) -> list[Source]:
+    problems = [
+        Problem("images", 0, "", unknown("image", name, catalogue)) for name in names or () if name not in catalogue
+    ]
+    if problems:
+        raise Mistakes(problems)
+    return [catalogue[name] for name in (names or catalogue)]
+
+
+def _kind(source: Source) -> str:
+    return "url" if isinstance(source, UrlEntry) else "build"
+
+
+@contextmanager
+def _store() -> Iterator[Store]:
+    store = Store(cache_dir())
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _reporter() -> Reporter:
+    return reporter_for(Console(stderr=True))
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _size(size: int) -> str:
+    return f"{size / 1024**2:.0f} MiB"
