@@ -1,0 +1,63 @@
+"""`guestcert hosts probe`: measure what the hosts of the matrix can do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.table import Table
+
+from fixtures.faults import HostFault
+from fixtures.host import Host
+from matrix.load import load
+from matrix.model import MeasuredHost
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 0, or 3 when a host could not be measured."""
+    parser = argparse.ArgumentParser(
+        prog="guestcert hosts", description="Measure what hosts can do.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    probe = commands.add_parser("probe", help="try accelerators, ask for versions, firmware, CPUs and memory")
+    probe.add_argument("--json", action="store_true", help="print a document that --hosts takes")
+    probe.add_argument(
+        "--matrix", action="append", default=[], type=Path, metavar="DIR", help="matrix data laid over the shipped one"
+    )
+    probe.add_argument("hosts", nargs="*", metavar="HOST", help="ids of hosts; all when none is given")
+    options = parser.parse_args(arguments)
+    data = load(options.matrix)
+    specs = {spec.id: spec for lab in data.labs.values() for spec in lab}
+    if unknown := [name for name in options.hosts if name not in specs]:
+        sys.stderr.write(f"no host {unknown[0]} (allowed: {', '.join(specs)})\n")
+        return 2
+    measured, lost = [], 0
+    for spec in (specs[name] for name in options.hosts or specs):
+        try:
+            with Host.open(spec.id, spec.uri, spec.limits, spec.tags) as host:
+                measured.append(host.measure())
+        except HostFault as fault:
+            lost += 1
+            sys.stderr.write(f"host {spec.id}: {fault}\n")
+    if options.json:
+        sys.stdout.write(TypeAdapter(list[MeasuredHost]).dump_json(measured, indent=1).decode() + "\n")
+    else:
+        _print(measured)
+    return 3 if lost else 0
+
+
+def _print(measured: list[MeasuredHost]) -> None:
+    console = Console(markup=False, emoji=False, highlight=False)
+    for host in measured:
+        table = Table("capability", "measured", "why not", title=f"{host.id}  {host.uri}", title_justify="left")
+        for name, value in sorted(host.capabilities.items()):
+            shown = (
+                {True: "yes", False: "no", None: "unknown"}.get(value)
+                if value is None or isinstance(value, bool)
+                else str(value)
+            )
+            table.add_row(name, shown, host.reasons.get(name, ""))
+        console.print(table)
