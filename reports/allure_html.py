@@ -43,11 +43,11 @@ def generate(outcome: RunOutcome, out: Path, cli: AllureCli, cache: Path) -> Pat
         work = Path(name)
         _snapshot_history(history, work / "history.jsonl", outcome)
         (work / "allurerc.json").write_text(json.dumps(configuration(outcome, work), ensure_ascii=False, indent=1))
-        _run(
+        said = _run(
             [*command, "generate", str(out / RESULTS), "--config", str(work / "allurerc.json"), "--cwd", str(work)],
             work,
         )
-        page = _page(work / "report")
+        page = _page(work / "report", said)
         text = without_analytics(page.read_text(encoding="utf-8"))
         page.write_text(text, encoding="utf-8")
         _swap(page.parent, out / REPORT)
@@ -107,7 +107,8 @@ def without_analytics(page: str) -> str:
     return page
 
 
-def _run(command: list[str], work: Path) -> None:
+def _run(command: list[str], work: Path) -> str:
+    """Returns what Allure said, in one line; it also says things when it succeeds, and succeeds when a plugin failed."""
     # A small environment: Allure changes its behaviour by CI and agent variables, and a report must not depend on them.
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     try:
@@ -124,17 +125,18 @@ def _run(command: list[str], work: Path) -> None:
         raise ReportFault(f"Allure did not finish within {_GENERATE_SECONDS:.0f} s") from error
     except OSError as error:
         raise ReportFault(f"cannot run Allure: {error}") from error
+    said = one_line((done.stderr.strip() or done.stdout.strip() or b"no output").decode("utf-8", "replace"), 300)
     if done.returncode != 0:
-        said = one_line((done.stderr.strip() or done.stdout.strip() or b"no output").decode("utf-8", "replace"), 300)
         raise ReportFault(f"Allure ended with status {done.returncode}: {said}")
+    return said
 
 
-def _page(folder: Path) -> Path:
+def _page(folder: Path, said: str) -> Path:
     # With one plugin Allure writes index.html straight into the output folder; with more, one folder each.
     for candidate in (folder / "index.html", folder / "awesome" / "index.html"):
         if candidate.is_file() and candidate.stat().st_size > 100_000:
             return candidate
-    raise ReportFault(f"Allure wrote no report: {sorted(path.name for path in folder.glob('*'))}")
+    raise ReportFault(f"Allure wrote no report: {said}")
 
 
 def _swap(new: Path, place: Path) -> None:

@@ -32,12 +32,13 @@ from reports.verdict import CellVerdict
 # Marks files of this module among those of allure-pytest, so that a second derivation replaces its own.
 _MARK = "derived"
 
+# Allure takes the first that matches; expressions are JavaScript's, and older Allure wants them to match the whole message.
 CATEGORIES = (
     {"name": "Guest or hypervisor at fault", "matchedStatuses": ["failed"]},
-    {"name": "Worker crashed", "matchedStatuses": ["broken"], "messageRegex": "(?s)worker .* crashed.*"},
+    {"name": "Worker crashed", "matchedStatuses": ["broken"], "messageRegex": r"^[\s\S]*worker \S+ crashed[\s\S]*$"},
     {"name": "Harness or lab at fault", "matchedStatuses": ["broken"]},
     {"name": "No result where one was required", "matchedStatuses": ["unknown"]},
-    {"name": "Cell not tested", "matchedStatuses": ["skipped"], "messageRegex": "(?s)untested: .*"},
+    {"name": "Cell not tested", "matchedStatuses": ["skipped"], "messageRegex": r"^untested: [\s\S]*$"},
     {"name": "Not applicable", "matchedStatuses": ["skipped"]},
 )
 

@@ -58,7 +58,14 @@ class Progress:
     def start(self) -> None:
         """Take the terminal, if it is one."""
         if self._console.is_terminal and not self._console.is_dumb_terminal:
-            self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=4, transient=True)
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._table,
+                refresh_per_second=4,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._live.start()
 
     def stop(self) -> None:
@@ -141,7 +148,8 @@ class Progress:
             )
         hidden = len(order) - room
         done = sum(row.done for row in self._rows.values())
-        footer = Text(f"{done} of {self._total} probes, {now - self._begun:.0f} s", "dim")
+        doing = f"{done} of {self._total} probes" if self._total else "starting workers"
+        footer = Text(f"{doing}, {now - self._begun:.0f} s", "dim")
         if hidden > 0:
             footer.append(f", {hidden} more cells not shown")
         return Group(table, footer)

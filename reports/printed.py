@@ -88,8 +88,8 @@ def _print_problems(console: Console, outcome: RunOutcome, out: Path, *, whole: 
         evidence = evidence_folder(probe)
         if evidence:
             body.append(f"\nevidence: {out / evidence}", "cyan")
-        for line in body.split("\n"):
-            _line(console, Text("  ").append_text(line))
+        for part in body.split("\n"):
+            _line(console, Text("  ").append_text(part))
     if len(problems) > _MOST_PROBLEMS:
         _line(console, Text(f"\n... and {len(problems) - _MOST_PROBLEMS} more; the report has all of them"))
 
@@ -130,7 +130,7 @@ def _matrix(outcome: RunOutcome) -> Table:
 
 
 def _verdict(cell: CellOutcome) -> Text:
-    text = Text(cell.verdict.value, CELL_COLOUR[cell.verdict])
+    text = Text().append(cell.verdict.value, CELL_COLOUR[cell.verdict])
     if cell.probes:
         text.append("\n")
         text.append_text(counts_text(cell.counts))

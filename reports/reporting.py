@@ -39,6 +39,8 @@ class Reporting:
         if self._cli is not None:
             self._cli.prepare()
         self._quieten()
+        # A run that ends before its session has properly begun must give the cursor back too.
+        config.add_cleanup(self._progress.stop)
         self._progress.start()
 
     def _quieten(self) -> None:

@@ -77,7 +77,7 @@ def test_an_event_survives_its_line(event: ProbeFinished) -> None:
 
 @given(FACTS)
 def test_facts_keep_their_types(facts: dict[str, object]) -> None:
-    event = HostMeasured(at=0, host="h", uri="u", capabilities=facts)  # type: ignore[arg-type]
+    event = HostMeasured(at=0, host="h", uri="u", capabilities=facts)
     again = HostMeasured.model_validate_json(event.model_dump_json()).capabilities
     assert [(value, type(value)) for value in again.values()] == [
         (value, type(value)) for value in event.capabilities.values()

@@ -126,13 +126,18 @@ def test_optional_and_unknown_probes_do_not_decide() -> None:
 
 def test_a_missing_variant_is_a_missing_result() -> None:
     nodes = (f"suites/b/test_b.py::test_x[{CELL}-one]", f"suites/b/test_b.py::test_x[{CELL}-two]")
-    events = [started("b/x"), planned(), ProbesCollected(at=1.0, nodes=nodes), finished("b/x", variant="one")]
+    events: list[Event] = [
+        started("b/x"),
+        planned(),
+        ProbesCollected(at=1.0, nodes=nodes),
+        finished("b/x", variant="one"),
+    ]
     assert verdict_of(*events) == (CellVerdict.INCONCLUSIVE, "1 of 1 required probes missing: b/x (two: never started)")
     assert verdict_of(*events, finished("b/x", variant="two"))[0] is CellVerdict.CERTIFIED
 
 
 def test_a_probe_that_never_ended_is_told_from_one_that_never_began() -> None:
-    events = [started("b/x"), planned(), ProbeStarted(at=1.0, node="n", cell=CELL, probe="b/x")]
+    events: list[Event] = [started("b/x"), planned(), ProbeStarted(at=1.0, node="n", cell=CELL, probe="b/x")]
     assert "started but never ended" in verdict_of(*events)[1]
 
 
@@ -176,8 +181,8 @@ def test_whose_fault_an_exception_is() -> None:
         pytest.fail.Exception("f"),
     ):
         assert of_exception(fault) is Verdict.FAIL
-    for fault in (HostFault("h"), ChannelLost("c"), OSError(), KeyError("k")):
-        assert of_exception(fault) is Verdict.ERROR
+    for error in (HostFault("h"), ChannelLost("c"), OSError(), KeyError("k")):
+        assert of_exception(error) is Verdict.ERROR
     assert of_exception(pytest.skip.Exception("s")) is Verdict.SKIP
     assert of_exception(ExceptionGroup("g", [OSError(), GuestFault("x")])) is Verdict.FAIL
     assert worst([Verdict.PASS, Verdict.SKIP]) is Verdict.SKIP

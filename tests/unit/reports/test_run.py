@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lxml import etree
@@ -231,7 +232,7 @@ def test_summary_is_complete(everything: Ran) -> None:
     assert good["metrics"] == [{"name": "boot", "value": 12.5, "unit": "s", "direction": "lower"}]
 
 
-def allure(out: Path) -> list[dict[str, object]]:
+def allure(out: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((out / "allure-results").glob("*-result.json"))]
 
 
@@ -239,7 +240,7 @@ def test_allure_has_one_result_for_everything_expected_and_untested(everything: 
     results = allure(everything.out)
     history = [result["historyId"] for result in results]
     assert len(history) == len(set(history)) == 2 * (len(EXPECTED) + 1) + 1
-    status = {(result["fullName"], result["titlePath"][0]): result["status"] for result in results}  # type: ignore[index]
+    status = {(result["fullName"], result["titlePath"][0]): result["status"] for result in results}
     assert status["boot.good", "alpha"] == "passed"
     assert status["boot.guest_fault", "alpha"] == "failed"
     assert status["boot.setup_fail", "alpha"] == "failed"
@@ -257,7 +258,7 @@ def test_allure_identity_depends_on_nothing_but_cell_and_probe(certify: Certify,
         result["historyId"] for result in allure(everything.out)
     }
     for result in allure(again.out):
-        for parameter in result["parameters"]:  # type: ignore[attr-defined]
+        for parameter in result["parameters"]:
             assert not {"::", "@", "/"} & {mark for mark in ("::", "@", "/") if mark in parameter["value"]}
 
 
@@ -266,15 +267,15 @@ def test_allure_shows_steps_metrics_and_evidence(everything: Ran) -> None:
         result
         for result in allure(everything.out)
         if result["fullName"] == "boot.good" and result["titlePath"][0] == "alpha"
-    ]  # type: ignore[index]
-    [outer] = good["steps"]  # type: ignore[misc]
+    ]
+    [outer] = good["steps"]
     assert outer["steps"][0]["name"] == "inner"
     assert outer["steps"][0]["attachments"][0]["name"] == "console.log"
-    [metrics] = good["attachments"]  # type: ignore[misc]
+    [metrics] = good["attachments"]
     assert (everything.out / "allure-results" / metrics["source"]).read_text().splitlines()[1] == "boot,12.5,s,lower"
     assert "| boot | 12.5 | s | lower |" in str(good["description"])
     assert "**Expected:** nothing | else &lt;b&gt;." in str(good["description"])
-    labels = {label["name"]: label["value"] for label in good["labels"]}  # type: ignore[attr-defined]
+    labels = {label["name"]: label["value"] for label in good["labels"]}
     assert (labels["parentSuite"], labels["suite"], labels["subSuite"]) == ("alpha", "qemu-tcg", "boot")
     assert labels["host"] == "local"
 
@@ -352,10 +353,10 @@ def test_a_dead_worker_is_one_error_with_its_evidence(certify: Certify) -> None:
     [shown] = [
         result
         for result in allure(ran.out)
-        if result["fullName"] == "boot.killer" and result["titlePath"][0] == "alpha"  # type: ignore[index]
+        if result["fullName"] == "boot.killer" and result["titlePath"][0] == "alpha"
     ]
     assert shown["status"] == "broken"
-    [attachment] = shown["attachments"]  # type: ignore[misc]
+    [attachment] = shown["attachments"]
     assert (ran.out / "allure-results" / attachment["source"]).read_text() == "last words"
 
 
