@@ -78,9 +78,10 @@ def pytest_arguments(arguments: Sequence[str]) -> list[str]:
     except argparse.ArgumentError:
         known, rest = argparse.Namespace(suites=[]), []  # pytest will say what is wrong
     paths = [word for word in rest if not word.startswith("-") and Path(word.partition("::")[0]).exists()]
+    # They come first, so that an option whose value is missing does not swallow them.
     suites = [] if paths else [str(SHIPPED_SUITES), *known.suites]
     plugins = [word for name in PLUGINS for word in ("-p", name)]
-    return ["-c", str(CHECKOUT / "pyproject.toml"), f"--rootdir={CHECKOUT}", *plugins, *arguments, *suites]
+    return ["-c", str(CHECKOUT / "pyproject.toml"), f"--rootdir={CHECKOUT}", *plugins, *suites, *arguments]
 
 
 class _Group:
