@@ -15,7 +15,7 @@ from typing import Protocol
 from allure_commons.model2 import Label, Link, Parameter, TestResult
 
 from reports.events import AttachmentRecord, Fact, MetricRecord
-from reports.identity import ProbeKey, history_id, label_value, test_case_id
+from reports.identity import ProbeKey, history_id, label_value, probe_digest
 from reports.verdict import Verdict
 
 RESULTS = "allure-results"
@@ -63,7 +63,7 @@ class Subject:
         title = name.replace("_", " ")
         result.name = f"{title} ({variant})" if variant else title
         result.fullName = label_value(self.key.probe)
-        result.testCaseId = test_case_id(self.key.probe)
+        result.testCaseId = probe_digest(self.key.probe)
         result.historyId = history_id(self.key)
         result.titlePath = [self.guest, place, area]
         axes = {"guest": self.guest, "hypervisor": self.hypervisor, "extension": self.extension, "variant": variant}

@@ -55,7 +55,7 @@ def _digest(*parts: str) -> str:
     return hashlib.md5("\n".join(parts).encode(), usedforsecurity=False).hexdigest()
 
 
-def test_case_id(probe: str) -> str:
+def probe_digest(probe: str) -> str:
     """Allure's id of a probe in all cells: independent of file, checkout and worker."""
     return _digest("guestcert", probe)
 

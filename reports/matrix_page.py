@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -35,16 +36,6 @@ class _Group:
 
 def matrix_page(outcome: RunOutcome, anchors: Mapping[str, str] | None) -> str:
     """The page. `anchors` are fragments into report/index.html by history id; None when there is no Allure report."""
-    environment = Environment(
-        loader=PackageLoader("reports", "."),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["fragment"] = fragment
-    environment.filters["number"] = number
-    environment.filters["fact"] = _fact
     places = list(dict.fromkeys(place(cell) for cell in outcome.cells))
     rows: dict[str, dict[str, CellOutcome]] = {}
     for cell in outcome.cells:
@@ -61,23 +52,42 @@ def matrix_page(outcome: RunOutcome, anchors: Mapping[str, str] | None) -> str:
         anchor = anchors.get(history_id(ProbeKey(cell.id, probe.probe, variant)))
         return f"report/index.html#{anchor}" if anchor else None
 
-    return environment.get_template("matrix_page.html.j2").render(
-        outcome=outcome,
-        run=outcome.run,
-        started=datetime.fromtimestamp(outcome.run.at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        places=places,
-        rows=rows,
-        names={cell.plan.guest.id: cell.plan.guest.name for cell in outcome.cells},
-        tested=[cell for cell in outcome.cells if cell.verdict is not CellVerdict.UNTESTED],
-        untested=[_Group(reason, tuple(cells)) for reason, cells in untested.items()],
-        totals={verdict: sum(cell.verdict is verdict for cell in outcome.cells) for verdict in CellVerdict},
-        allure=allure,
-        has_allure=anchors is not None,
-        facts=_common_facts,
-        glyph=_GLYPH,
-        mark=MARK,
-        meaning=_MEANING,
+    return (
+        _environment()
+        .get_template("matrix_page.html.j2")
+        .render(
+            outcome=outcome,
+            run=outcome.run,
+            started=datetime.fromtimestamp(outcome.run.at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            places=places,
+            rows=rows,
+            names={cell.plan.guest.id: cell.plan.guest.name for cell in outcome.cells},
+            tested=[cell for cell in outcome.cells if cell.verdict is not CellVerdict.UNTESTED],
+            untested=[_Group(reason, tuple(cells)) for reason, cells in untested.items()],
+            totals={verdict: sum(cell.verdict is verdict for cell in outcome.cells) for verdict in CellVerdict},
+            allure=allure,
+            has_allure=anchors is not None,
+            facts=_common_facts,
+            glyph=_GLYPH,
+            mark=MARK,
+            meaning=_MEANING,
+        )
     )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports", "."),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["fragment"] = fragment
+    environment.filters["number"] = number
+    environment.filters["fact"] = _fact
+    return environment
 
 
 def fragment(cell_id: str) -> str:
@@ -95,13 +105,11 @@ def number(value: float) -> str:
 
 
 def _fact(value: Fact) -> str:
-    return (
-        "unknown"
-        if value is None
-        else {True: "yes", False: "no"}.get(value, str(value))
-        if isinstance(value, bool)
-        else str(value)
-    )
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
 
 
 def _common_facts(cell: CellOutcome) -> dict[str, Fact]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.observation import Direction
@@ -67,6 +67,7 @@ STARTED = RunStarted(
 )
 
 
+@settings(deadline=None)  # how long it takes says nothing on a busy machine
 @given(FINISHED)
 def test_an_event_survives_its_line(event: ProbeFinished) -> None:
     line = event.model_dump_json()
@@ -75,6 +76,7 @@ def test_an_event_survives_its_line(event: ProbeFinished) -> None:
     assert EVENT.validate_json(line) == event
 
 
+@settings(deadline=None)  # how long it takes says nothing on a busy machine
 @given(FACTS)
 def test_facts_keep_their_types(facts: dict[str, object]) -> None:
     event = HostMeasured(at=0, host="h", uri="u", capabilities=facts)
@@ -90,6 +92,7 @@ def test_a_metric_is_a_number(value: float) -> None:
         MetricRecord(name="m", value=value, unit="s", direction=Direction.LOWER)
 
 
+@settings(deadline=None)  # how long it takes says nothing on a busy machine
 @given(st.text(st.characters(codec=None)), st.integers(10, 60))
 def test_cleaning_is_bounded_safe_and_idempotent(text: str, limit: int) -> None:
     cleaned = clean(text, limit)

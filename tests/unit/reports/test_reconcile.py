@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -216,6 +216,7 @@ def test_history_ids_tell_cells_probes_and_variants_apart() -> None:
 HOSTILE = st.text(st.characters(codec=None), max_size=60)
 
 
+@settings(deadline=None)  # how long it takes says nothing on a busy machine
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_hostile_text_breaks_no_derived_file(reason: str, detail: str, name: str) -> None:
     broken = finished("b/x", Verdict.FAIL, reason=reason).model_dump() | {"detail": detail}

@@ -22,6 +22,7 @@ from reports.events import (
     RunStarted,
     WorkerCrashed,
 )
+from reports.identity import ProbeKey, history_id, probe_digest
 from reports.verdict import CellVerdict, Verdict
 from tests.unit.reports.conftest import CHECKOUT, Certify, Ran
 
@@ -252,14 +253,16 @@ def test_allure_has_one_result_for_everything_expected_and_untested(everything: 
     assert status["cell.untested", "alpha"] == "skipped"
 
 
-def test_allure_identity_depends_on_nothing_but_cell_and_probe(certify: Certify, everything: Ran) -> None:
-    again = certify({"boot": PROBES}, list(EXPECTED), "-n0")
-    assert {result["historyId"] for result in allure(again.out)} == {
-        result["historyId"] for result in allure(everything.out)
-    }
-    for result in allure(again.out):
-        for parameter in result["parameters"]:
-            assert not {"::", "@", "/"} & {mark for mark in ("::", "@", "/") if mark in parameter["value"]}
+def test_allure_identity_depends_on_nothing_but_cell_and_probe(everything: Ran) -> None:
+    cells = ("alpha+qemu-tcg+none", "beta-2+qemu-tcg+none")
+    keys = [ProbeKey(cell_id, probe) for cell_id in cells for probe in EXPECTED if probe != "boot/variants"]
+    keys += [ProbeKey(cell_id, "boot/variants", disk) for cell_id in cells for disk in ("virtio-blk", "nvme")]
+    keys += [ProbeKey("alpha+kvm+svm", "cell/untested")]
+    results = allure(everything.out)
+    assert {result["historyId"] for result in results} == {history_id(key) for key in keys}
+    assert {result["testCaseId"] for result in results} == {probe_digest(key.probe) for key in keys}
+    values = [parameter["value"] for result in results for parameter in result["parameters"]]
+    assert not [value for value in values if any(mark in value for mark in ("::", "@", "/"))]
 
 
 def test_allure_shows_steps_metrics_and_evidence(everything: Ran) -> None:
@@ -298,11 +301,22 @@ def test_failures_are_explained_at_the_end(everything: Ran) -> None:
     assert "assert 1 == 2" in tail
 
 
-def test_all_certified_exits_with_zero(certify: Certify) -> None:
-    ran = certify({"boot": "def test_good(cell): pass\n"}, ["boot/good"], "-n0")
-    assert ran.status == 0
-    assert ran.cell().reason == "all 1 required probes passed"
-    assert "Exit 0: every tested cell is certified" in ran.printed
+@pytest.fixture(scope="module")
+def certified(certify: Certify) -> Ran:
+    source = "def test_good(cell): pass\ndef test_extra(cell): assert 0, 'slow'\n"
+    return certify({"boot": source}, ["boot/good"], "-n0", optional=["boot/extra"])
+
+
+def test_all_certified_exits_with_zero(certified: Ran) -> None:
+    assert certified.status == 0
+    assert certified.cell().reason == "all 1 required probes passed"
+    assert "Exit 0: every tested cell is certified" in certified.printed
+
+
+def test_a_failed_optional_probe_is_shown_but_does_not_decide(certified: Ran) -> None:
+    assert certified.cell().verdict is CellVerdict.CERTIFIED
+    assert "✘ fail alpha+qemu-tcg+none  boot/extra (optional)" in certified.printed
+    assert "slow" in certified.printed
 
 
 def test_deselected_probes_never_certify(certify: Certify) -> None:
@@ -311,15 +325,6 @@ def test_deselected_probes_never_certify(certify: Certify) -> None:
     assert ran.status == 3
     assert ran.cell().verdict is CellVerdict.INCONCLUSIVE
     assert ran.cell().reason == "1 of 2 required probes missing: boot/other (not selected, or no suite has it)"
-
-
-def test_a_failed_optional_probe_is_shown_but_does_not_decide(certify: Certify) -> None:
-    source = "def test_good(cell): pass\ndef test_extra(cell): assert 0, 'slow'\n"
-    ran = certify({"boot": source}, ["boot/good"], "-n0", optional=["boot/extra"])
-    assert ran.status == 0
-    assert ran.cell().verdict is CellVerdict.CERTIFIED
-    assert "(optional)" in ran.printed
-    assert "slow" in ran.printed
 
 
 def test_a_dead_worker_is_one_error_with_its_evidence(certify: Certify) -> None:
@@ -392,9 +397,8 @@ def test_an_interrupted_run_says_so_and_keeps_what_it_has(certify: Certify, work
     assert (ran.out / "index.html").exists()
 
 
-def test_a_folder_with_a_run_is_refused(certify: Certify) -> None:
-    source = "def test_good(cell): pass\n"
-    first = certify({"boot": source}, ["boot/good"], "-n0")
+def test_a_folder_with_a_run_is_refused(certified: Ran) -> None:
+    first = certified
     events = (first.out / "events.jsonl").read_bytes()
     again = subprocess.run(
         [sys.executable, "-m", "pytest", "suites", "-n0", "--no-html"],
