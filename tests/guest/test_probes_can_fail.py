@@ -145,7 +145,7 @@ BREAKS: Mapping[str, tuple[Probe, bool, str, str, str]] = {
         False,
         "systemctl stop qemu-guest-agent",
         "systemctl start qemu-guest-agent",
-        r"",
+        r"expected the guest agent to answer",
     ),
 }
 
