@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,13 @@ def measure() -> dict[str, float]:
     return {"probe_ms": probe * 1000, "plain_ms": plain * 1000, "over_plain_pytest": probe / plain}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
     """Loaded with `-p`: bring a plan of one cell whose guest no probe asks for, so that nothing is booted."""
     out = os.environ.get(_OUT_VARIABLE)
     if out is not None and not hasattr(config, "workerinput"):
         config.stash[PLAN] = _plan(Path(out))
+    return (yield)
 
 
 def _plan(out: Path) -> Plan:

@@ -109,7 +109,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
 
             pytest_plugins = {list(PLUGINS)!r}
 
-            @pytest.hookimpl(wrapper=True)
+            @pytest.hookimpl(wrapper=True, tryfirst=True)
             def pytest_cmdline_main(config):
                 with open({str(pytester.path / "plan.json")!r}) as plan:
                     config.stash[PLAN] = Plan.model_validate_json(plan.read())
@@ -227,3 +227,10 @@ def test_tests_outside_the_suites_are_left_alone(run: Run, pytester: pytest.Pyte
         ("debian-12", "area/read"): "pass",
         ("debian-13", "area/read"): "pass",
     }
+
+
+def test_without_n_there_is_a_worker_for_each_cell(run: Run) -> None:
+    seen = run({"area/test_some.py": PROBES}, probes=["area/read"])
+    workers = {event["worker"] for event in seen.events if event["event"] == "probe_finished"}
+    assert workers == {"gw0", "gw1"}, seen.output
+    assert "2 workers: 2 cells to test, host has 2 CPUs" in seen.output
