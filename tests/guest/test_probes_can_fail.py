@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import suites.agent.test_agent
 import suites.boot.test_console
 import suites.boot.test_restarts
 import suites.storage.test_disks
@@ -23,6 +24,7 @@ from matrix.expand import expand
 from matrix.load import load
 from matrix.model import Selection
 from matrix.places import cache_dir
+from suites.agent.test_agent import agent_bounds
 from suites.agent.test_agent import test_ping as probe_ping
 from suites.boot.bounds import boot_bounds
 from suites.boot.test_console import test_console_speaks as probe_console_speaks
@@ -151,12 +153,16 @@ BREAKS: Mapping[str, tuple[Probe, bool, str, str, str]] = {
 
 
 @pytest.mark.parametrize("what", BREAKS)
-def test_a_guest_that_was_broken_fails_and_a_repaired_one_passes(what: str, shared: Guest) -> None:
+def test_a_guest_that_was_broken_fails_and_a_repaired_one_passes(
+    what: str, shared: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = agent_bounds().model_copy(update={"answer_s": 1.0})
     probe, attaches, breaking, repairing, says = BREAKS[what]
     arguments = {"attach": attach} if attaches else {}
     shell(shared, breaking)
     try:
-        with pytest.raises((AssertionError, GuestFault), match=says):
+        with monkeypatch.context() as patch, pytest.raises((AssertionError, GuestFault), match=says):
+            patch.setattr(suites.agent.test_agent, "agent_bounds", lambda: impatient)
             probe(shared, **arguments)
     finally:
         shell(shared, repairing)
@@ -263,7 +269,8 @@ def test_data_that_changed_while_the_guest_was_down_fails(own: Guest, monkeypatc
 
 def test_a_pause_that_does_not_pause_fails(own: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own, "pause", lambda: None)
-    with pytest.raises((AssertionError, GuestFault), match="expected a paused guest to stand still"):
+    monkeypatch.setattr(own, "resume", lambda: None)
+    with pytest.raises((AssertionError, GuestFault), match="expected a paused guest to stand still, it ticked"):
         probe_pause_resume(own, step=step)
 
 
