@@ -161,9 +161,10 @@ def test_a_guest_that_was_broken_fails_and_a_repaired_one_passes(
     arguments = {"attach": attach} if attaches else {}
     shell(shared, breaking)
     try:
-        with monkeypatch.context() as patch, pytest.raises((AssertionError, GuestFault), match=says):
+        with monkeypatch.context() as patch:
             patch.setattr(suites.agent.test_agent, "agent_bounds", lambda: impatient)
-            probe(shared, **arguments)
+            with pytest.raises((AssertionError, GuestFault), match=says):
+                probe(shared, **arguments)
     finally:
         shell(shared, repairing)
     probe(shared, **arguments)
