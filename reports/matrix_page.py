@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from reports.events import Fact
 from reports.identity import ProbeKey, history_id
 from reports.live import MARK
-from reports.printed import place
+from reports.printed import columns, place
 from reports.reconcile import CellOutcome, ProbeOutcome, RunOutcome
 from reports.verdict import CellVerdict
 
@@ -36,7 +36,7 @@ class _Group:
 
 def matrix_page(outcome: RunOutcome, anchors: Mapping[str, str] | None) -> str:
     """The page. `anchors` are fragments into report/index.html by history id; None when there is no Allure report."""
-    places = list(dict.fromkeys(place(cell) for cell in outcome.cells))
+    places = columns(outcome)
     rows: dict[str, dict[str, CellOutcome]] = {}
     for cell in outcome.cells:
         rows.setdefault(cell.plan.guest.id, {})[place(cell)] = cell

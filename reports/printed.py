@@ -24,6 +24,7 @@ CELL_COLOUR = {
 }
 _MOST_PROBLEMS = 20
 _MOST_LINES = 8
+_MOST_UNTESTED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,13 @@ def place(cell: CellOutcome) -> str:
     """The column of a cell: its hypervisor, with the extension unless that is none."""
     extension = cell.plan.extension.id
     return cell.plan.hypervisor.id if extension == "none" else f"{cell.plan.hypervisor.id}+{extension}"
+
+
+def columns(outcome: RunOutcome) -> list[str]:
+    """The columns in which some cell was tested (all of them if none was); the rest is told by its reasons."""
+    every = list(dict.fromkeys(place(cell) for cell in outcome.cells))
+    tested = {place(cell) for cell in outcome.cells if cell.verdict is not CellVerdict.UNTESTED}
+    return [name for name in every if name in tested] or every
 
 
 def print_outcome(
@@ -116,7 +124,7 @@ def evidence_folder(probe: ProbeOutcome) -> str | None:
 
 
 def _matrix(outcome: RunOutcome) -> Table:
-    places = list(dict.fromkeys(place(cell) for cell in outcome.cells))
+    places = columns(outcome)
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("guest", no_wrap=True)
     for name in places:
@@ -140,12 +148,28 @@ def _verdict(cell: CellOutcome) -> Text:
 
 def _print_reasons(console: Console, outcome: RunOutcome) -> None:
     by_reason: dict[tuple[CellVerdict, str], list[str]] = {}
+    untested: dict[str, dict[str, None]] = {}
     for cell in outcome.cells:
-        if cell.verdict is not CellVerdict.CERTIFIED:
+        if cell.verdict is CellVerdict.UNTESTED:
+            untested.setdefault(cell.reason, {})[place(cell)] = None
+        elif cell.verdict is not CellVerdict.CERTIFIED:
             by_reason.setdefault((cell.verdict, cell.reason), []).append(cell.id)
     for (verdict, reason), cells in by_reason.items():
         named = ", ".join(cells[:5]) + (f" and {len(cells) - 5} more" if len(cells) > 5 else "")
         _line(console, Text.assemble((verdict.value, CELL_COLOUR[verdict]), f" {named}: {reason}"))
+    for reason, places in list(untested.items())[:_MOST_UNTESTED]:
+        _line(
+            console, Text.assemble(("untested", CELL_COLOUR[CellVerdict.UNTESTED]), f" {', '.join(places)}: {reason}")
+        )
+    if len(untested) > _MOST_UNTESTED:
+        rest = list(dict.fromkeys(name for places in list(untested.values())[_MOST_UNTESTED:] for name in places))
+        _line(
+            console,
+            Text.assemble(
+                ("untested", CELL_COLOUR[CellVerdict.UNTESTED]),
+                f" {len(rest)} more columns; the report and `guestcert matrix explain CELL` say why",
+            ),
+        )
     for failure in outcome.collection_failures:
         _line(
             console,
@@ -162,5 +186,5 @@ def _print_reasons(console: Console, outcome: RunOutcome) -> None:
                 f" {one_line(error.message.strip().splitlines()[-1] if error.message.strip() else '')}",
             ),
         )
-    if by_reason or outcome.collection_failures or outcome.internal_errors:
+    if by_reason or untested or outcome.collection_failures or outcome.internal_errors:
         console.print()
