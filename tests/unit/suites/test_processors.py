@@ -16,7 +16,7 @@ from tests.unit.suites.local_shell import LocalShell
 
 
 def topology_files(places: list[tuple[int, int, int]]) -> dict[str, str]:
-    files = {}
+    files: dict[str, str] = {}
     for cpu, (package, die, core) in enumerate(places):
         folder = f"/sys/devices/system/cpu/cpu{cpu}/topology"
         files |= {
