@@ -26,7 +26,7 @@ class Problem:
         return ": ".join(part for part in (where, printable(self.field), printable(self.message)) if part)
 
 
-class Mistakes(Exception):  # noqa: N818 -- it is what people made, not what the program did
+class Mistakes(Exception):
     """All mistakes found; its text has one line each."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

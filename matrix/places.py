@@ -13,7 +13,9 @@ import platformdirs
 def cache_dir() -> Path:
     """The per-user cache (images, keys, checkpoints); `GUESTCERT_CACHE_DIR` overrides it. Created if missing."""
     configured = os.environ.get("GUESTCERT_CACHE_DIR")
-    path = Path(configured).absolute() if configured else Path(platformdirs.user_cache_dir("guestcert", appauthor=False))
+    path = (
+        Path(configured).absolute() if configured else Path(platformdirs.user_cache_dir("guestcert", appauthor=False))
+    )
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -31,7 +33,9 @@ def runtime_dir() -> Path:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise PermissionError(f"{path}: must be a folder of user {os.getuid()} with mode 0700; remove it or set GUESTCERT_RUNTIME_DIR")
+        raise PermissionError(
+            f"{path}: must be a folder of user {os.getuid()} with mode 0700; remove it or set GUESTCERT_RUNTIME_DIR"
+        )
     return path
 
 

@@ -28,7 +28,7 @@ _FLOAT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][-+]?[0-9]{1,3})?")
 _PLAIN: dict[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
-class Unreadable(Exception):  # noqa: N818 -- says what the file is
+class Unreadable(Exception):
     """A file that cannot be read as YAML at all; holds the one problem."""
 
     def __init__(self, problem: Problem) -> None:

@@ -60,7 +60,10 @@ def commands() -> list[Documented]:
 
 def anchors(page: Path) -> set[str]:
     """The heading anchors of a page, as code hosts make them."""
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in _HEADING.findall(page.read_text())}
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+        for heading in _HEADING.findall(page.read_text())
+    }
 
 
 def _at(page: Path, text: str, position: int, what: str) -> Documented:
