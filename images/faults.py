@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class ImageFault(Exception):  # noqa: N818 -- a fault is what the house calls it
+class ImageFault(Exception):
     """An image could not be obtained, is damaged or is refused. The message is one line and says what to do."""
 
     def __init__(self, message: str) -> None:

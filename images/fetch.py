@@ -22,7 +22,6 @@ MAX_BYTES = 64 * 1024**3
 """No image file is larger than 64 GiB; a server that sends more is not believed."""
 
 _ATTEMPTS = 3
-_CHUNK = 1024 * 1024
 # A server may be slow, but must send something every half minute (a slow loris is cut off by the total below it).
 _TIMEOUT = httpx.Timeout(30.0)
 
@@ -91,7 +90,7 @@ def _download(entry: UrlEntry, partial: Path, task: Task) -> None:
     raise ImageFault(f"{entry.id}: {_shown(entry.url)}: {failure}{resume}")
 
 
-class _Refused(Exception):  # noqa: N818 -- a message to _download, no error of its own
+class _Refused(Exception):
     """The server's answer will not get better by asking again."""
 
 
@@ -126,7 +125,8 @@ def _room(partial: Path, start: int, total: int | None) -> None:
 def _write(answer: httpx.Response, partial: Path, start: int, total: int | None, task: Task) -> None:
     done = start
     with partial.open("ab" if start else "wb") as file:
-        for chunk in answer.iter_bytes(_CHUNK):
+        # As it comes, so that an interruption loses nothing of what was received.
+        for chunk in answer.iter_raw():
             done += len(chunk)
             if done > MAX_BYTES:
                 raise _Refused(f"the server sends more than {MAX_BYTES} bytes")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from images.words import (
     FileContent,
     FileMode,
+    GeneratorName,
     GuestPath,
     ImageAddress,
     KernelArgument,
@@ -45,6 +46,13 @@ class UnitChange(Strict):
     reason: Text
 
 
+class GeneratorChange(Strict):
+    """systemd generators (systemd.generator(7)) that are masked together, and why."""
+
+    generators: Annotated[tuple[GeneratorName, ...], Field(min_length=1)]
+    reason: Text
+
+
 class PackageGroup(Strict):
     """Packages that are installed together, and why."""
 
@@ -53,7 +61,10 @@ class PackageGroup(Strict):
 
 
 class Initramfs(Strict):
-    """How initramfs-tools is configured (initramfs.conf(5)) before the kernel package is installed."""
+    """How initramfs-tools is configured (initramfs.conf(5)) before the kernel package is installed.
+
+    `include` are modules that are there to be loaded when a device asks for them; none is loaded without a device.
+    """
 
     modules: Literal["most", "dep", "list"] = "most"
     include: tuple[ModuleName, ...] = ()
@@ -79,6 +90,7 @@ class Recipe(Strict):
     initramfs: Initramfs | None = None
     files: tuple[GuestFile, ...] = ()
     masked: tuple[UnitChange, ...] = ()
+    masked_generators: tuple[GeneratorChange, ...] = ()
     enabled: tuple[UnitChange, ...] = ()
     dropped: tuple[Dropped, ...] = ()
 
@@ -93,6 +105,7 @@ class Recipe(Strict):
             initramfs=self.initramfs or base.initramfs,
             files=base.files + self.files,
             masked=base.masked + self.masked,
+            masked_generators=base.masked_generators + self.masked_generators,
             enabled=base.enabled + self.enabled,
             dropped=base.dropped + self.dropped,
         )
@@ -106,6 +119,7 @@ class Recipe(Strict):
             )
         lines += [f"file {file.path}: {file.reason}" for file in self.files]
         lines += [f"masked {', '.join(change.units)}: {change.reason}" for change in self.masked]
+        lines += [f"masked {', '.join(each.generators)}: {each.reason}" for each in self.masked_generators]
         lines += [f"enabled {', '.join(change.units)}: {change.reason}" for change in self.enabled]
         lines += [f"removed {', '.join(drop.paths)}: {drop.reason}" for drop in self.dropped]
         return tuple(lines)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shlex
-import tarfile
+import time
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from images.archive import Member, write_tar
 from images.command import run
 from images.disk import DiskIds
 from images.faults import ImageFault
 from images.keys import IdentityKeys
-from images.model import BuildEntry, GuestFile, Initramfs, PlannedBuild, Recipe
+from images.model import BuildEntry, Initramfs, PlannedBuild, Recipe
 
-# Everything written by us carries this date (the first second of 2020), so that it says nothing about the build.
-_MTIME = 1577836800
+_HOOK_HEAD = """\
+#!/bin/sh
+[ "$1" = prereqs ] && exit 0
+. /usr/share/initramfs-tools/hook-functions
+"""
 
 
 def bootstrap(entry: BuildEntry, recipe: Recipe, early: Path, archive: Path, log: Path) -> None:
@@ -79,36 +82,39 @@ def _own_namespace() -> list[str]:
 
 def write_early(path: Path, initramfs: Initramfs | None) -> None:
     """The tar unpacked before the kernel package is configured: what its initramfs hook reads."""
-    files = []
+    members: list[Member] = []
     if initramfs:
         settings = f"MODULES={initramfs.modules}\nCOMPRESS={initramfs.compress}\nRESUME=none\nFSTYPE=ext4\n"
-        files.append(_file("/etc/initramfs-tools/conf.d/guestcert", settings))
-        files.append(
-            _file("/usr/share/initramfs-tools/modules.d/guestcert", "".join(f"{name}\n" for name in initramfs.include))
-        )
-    _write_tar(path, files)
+        members.append(Member("/etc/initramfs-tools/conf.d/guestcert", settings))
+        # Not a list in modules.d: those are all loaded at every boot, which took longer than the rest of the initrd.
+        hook = f"{_HOOK_HEAD}manual_add_modules {' '.join(initramfs.include)}\n"
+        members.append(Member("/etc/initramfs-tools/hooks/guestcert", hook, 0o755))
+    write_tar(path, members)
 
 
 def write_late(path: Path, plan: PlannedBuild, keys: IdentityKeys, ids: DiskIds) -> None:
     """The tar laid over the finished tree: the recipe's files, identity, mount table and boot menu."""
-    entry, root_partuuid, esp_partuuid = plan.entry, ids.root, ids.esp
-    files = [
-        _file("/etc/hostname", f"{entry.id}\n"),
-        _file("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {entry.id}\n::1 localhost ip6-localhost ip6-loopback\n"),
+    entry, recipe = plan.entry, plan.recipe
+    mounts = (
+        f"PARTUUID={ids.root} / ext4 errors=remount-ro 0 1\nPARTUUID={ids.esp} /boot/efi vfat umask=0077,noauto 0 0\n"
+    )
+    generators = [name for change in recipe.masked_generators for name in change.generators]
+    members = [
+        Member("/etc/hostname", f"{entry.id}\n"),
+        Member("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {entry.id}\n::1 localhost ip6-localhost ip6-loopback\n"),
         # Present and empty: systemd makes a fresh id at first boot without taking it for an installer's first boot.
-        _file("/etc/machine-id", ""),
-        _file("/etc/resolv.conf", ""),
-        _file(
-            "/etc/fstab",
-            f"PARTUUID={root_partuuid} / ext4 errors=remount-ro 0 1\nPARTUUID={esp_partuuid} /boot/efi vfat umask=0077,noauto 0 0\n",
-        ),
-        _file("/root/.ssh/authorized_keys", f"{keys.client.public} guestcert\n", "0600"),
-        _file("/etc/ssh/ssh_host_ed25519_key", keys.host.private_text(), "0600"),
-        _file("/etc/ssh/ssh_host_ed25519_key.pub", f"{keys.host.public} guestcert\n"),
-        _file("/boot/grub/grub.cfg", grub_menu(entry, root_partuuid)),
-        *plan.recipe.files,
+        Member("/etc/machine-id", ""),
+        Member("/etc/resolv.conf", ""),
+        Member("/etc/fstab", mounts),
+        Member("/root/.ssh/authorized_keys", f"{keys.client.public} guestcert\n", 0o600),
+        Member("/etc/ssh/ssh_host_ed25519_key", keys.host.private_text(), 0o600),
+        Member("/etc/ssh/ssh_host_ed25519_key.pub", f"{keys.host.public} guestcert\n"),
+        Member("/boot/grub/grub.cfg", grub_menu(entry, ids.root)),
+        *(Member(f"/etc/systemd/system-generators/{name}", link="/dev/null") for name in generators),
+        *(Member(file.path, file.content, int(file.mode, 8)) for file in recipe.files),
     ]
-    _write_tar(path, files)
+    # Dated now, that is after the packages: systemd compares /etc/.updated with /usr (systemd-update-done(8)).
+    write_tar(path, members, mtime=int(time.time()))
 
 
 def grub_menu(entry: BuildEntry, root_partuuid: str) -> str:
@@ -124,30 +130,3 @@ def grub_menu(entry: BuildEntry, root_partuuid: str) -> str:
         "    initrd /initrd.img\n"
         "}\n"
     )
-
-
-def _file(path: str, content: str, mode: str = "0644") -> GuestFile:
-    return GuestFile(path=path, content=content, mode=mode, reason="part of every built image")
-
-
-def _write_tar(path: Path, files: Sequence[GuestFile]) -> None:
-    """Write `files`, owned by root, with the folders they need. A folder that exists keeps its mode when unpacked."""
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
-        made: set[PurePosixPath] = set()
-        for file in files:
-            inside = PurePosixPath(file.path).relative_to("/")
-            for folder in reversed(inside.parents[:-1]):
-                # Listed only where no package owns the folder: tar would reset the mode of one that exists.
-                if folder not in made and folder.name in {".ssh", "conf.d", "modules.d"}:
-                    made.add(folder)
-                    member = tarfile.TarInfo(str(folder))
-                    member.type, member.mode, member.mtime = (
-                        tarfile.DIRTYPE,
-                        0o700 if folder.name == ".ssh" else 0o755,
-                        _MTIME,
-                    )
-                    tar.addfile(member)
-            data = file.content.encode()
-            member = tarfile.TarInfo(str(inside))
-            member.size, member.mode, member.mtime = len(data), int(file.mode, 8), _MTIME
-            tar.addfile(member, io.BytesIO(data))

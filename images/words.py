@@ -44,6 +44,7 @@ def _check_content(value: str) -> str:
     return value
 
 
+GeneratorName = Annotated[str, _matching(_MODULE, "a generator's file name of letters, digits, '_' and '-'")]
 PackageName = Annotated[str, _matching(_PACKAGE, "a package name of a-z, 0-9 and '+.-'")]
 SuiteName = Annotated[str, _matching(_SUITE, "a suite or component name of a-z, 0-9 and '.-'")]
 UnitName = Annotated[str, _matching(_UNIT, "a systemd unit name with its suffix")]

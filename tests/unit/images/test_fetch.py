@@ -1,0 +1,126 @@
+"""Fetching over HTTP from a server that misbehaves, and from paths."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from images import ImageFault, Store
+from tests.unit.images.conftest import MakeEntry, MisbehavingServer
+
+
+def test_a_download_is_kept_only_with_its_digest(
+    store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
+) -> None:
+    image = store.obtain(entry_for(disk, url=server.url))
+    assert image.disk.read_bytes() == disk.read_bytes()
+    assert image.digest == f"sha256:{hashlib.sha256(disk.read_bytes()).hexdigest()}"
+
+
+def test_sha512_is_as_good(store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer) -> None:
+    digest = hashlib.sha512(disk.read_bytes()).hexdigest()
+    image = store.obtain(entry_for(disk, url=server.url, sha256=None, sha512=digest))
+    assert image.disk.read_bytes() == disk.read_bytes()
+    with pytest.raises(ImageFault, match="sha512"):
+        store.obtain(entry_for(disk, url=server.url, sha256=None, sha512="0" * 128))
+
+
+def test_a_cut_download_goes_on_where_it_stopped(
+    store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
+) -> None:
+    server.fault = "truncates once"
+    image = store.obtain(entry_for(disk, url=server.url))
+    assert server.requests == ["", f"bytes={len(server.body) // 2}-"]
+    assert image.disk.read_bytes() == server.body
+
+
+def test_a_server_without_ranges_sends_it_all_again(
+    store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
+) -> None:
+    server.fault = "no ranges"
+    assert store.obtain(entry_for(disk, url=server.url)).disk.read_bytes() == server.body
+    assert len(server.requests) == 2
+
+
+def test_an_interrupted_download_is_resumed_by_the_next_run(
+    cache: Path, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
+) -> None:
+    entry = entry_for(disk, url=server.url)
+    server.fault = "truncates"
+    with pytest.raises(ImageFault, match="the next try goes on"):
+        Store(cache).obtain(entry)
+    kept = next((cache / "images/partial").glob("*.part")).stat().st_size
+    assert kept > 0
+    server.fault, server.requests = "", []
+    assert Store(cache).obtain(entry).disk.read_bytes() == server.body
+    assert server.requests == [f"bytes={kept}-"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("absurd length", "announces"),
+        ("redirect loop", "redirect"),
+        ("missing", "404"),
+    ],
+)
+def test_a_misbehaving_server_is_one_line_and_leaves_no_image(
+    store: Store, cache: Path, disk: Path, entry_for: MakeEntry, server: MisbehavingServer, fault: str, message: str
+) -> None:
+    server.fault = fault
+    with pytest.raises(ImageFault, match=f"(?i){message}") as caught:
+        store.obtain(entry_for(disk, url=server.url))
+    assert "\n" not in str(caught.value)
+    assert list((cache / "images/objects").iterdir()) == []
+    assert list((cache / "images/work").iterdir()) == []
+
+
+def test_a_length_that_is_wrong_is_overruled_by_the_digest(
+    store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
+) -> None:
+    server.fault = "announces more"
+    assert store.obtain(entry_for(disk, url=server.url)).disk.read_bytes() == server.body
+
+
+def test_another_range_than_asked_for_is_refused(
+    store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
+) -> None:
+    entry = entry_for(disk, url=server.url)
+    server.fault = "truncates"
+    with pytest.raises(ImageFault):
+        store.obtain(entry)
+    server.fault = "another range"
+    with pytest.raises(ImageFault, match="another range"):
+        store.obtain(entry)
+
+
+def test_wrong_bytes_are_not_used_and_not_resumed(
+    store: Store, cache: Path, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
+) -> None:
+    with pytest.raises(ImageFault, match="the catalogue says 0000"):
+        store.obtain(entry_for(disk, url=server.url, sha256="0" * 64))
+    assert list((cache / "images/partial").iterdir()) == []
+    assert list((cache / "images/objects").iterdir()) == []
+
+
+def test_a_password_in_the_address_is_not_printed(
+    store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
+) -> None:
+    server.fault = "missing"
+    with pytest.raises(ImageFault) as caught:
+        store.obtain(entry_for(disk, url=server.url.replace("http://", "http://user:geheim@") + "?token=geheim"))
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "/nonexistent/disk.qcow2", "/dev/zero", "file://elsewhere/x"])
+def test_what_cannot_be_fetched_is_one_line(store: Store, disk: Path, entry_for: MakeEntry, url: str) -> None:
+    with pytest.raises(ImageFault) as caught:
+        store.obtain(entry_for(disk, url=url))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_address_with_escapes_is_a_path(store: Store, disk: Path, entry_for: MakeEntry) -> None:
+    spaced = disk.rename(disk.with_name("with space.qcow2"))
+    assert store.obtain(entry_for(spaced, url=spaced.as_uri())).disk.is_file()

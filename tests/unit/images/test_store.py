@@ -1,0 +1,248 @@
+"""The cache: made once, damage found, nothing left by the killed, nothing removed that is in use."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from images import ImageFault, Store, UrlEntry
+from images.locking import UseLock
+from images.workspace import Workspaces
+from tests.unit.images.conftest import MakeEntry
+
+_OBTAIN = """
+import sys
+from pathlib import Path
+from images import Store, UrlEntry
+from images.progress import LineReporter
+from rich.console import Console
+image = Store(Path(sys.argv[1])).obtain(UrlEntry.model_validate_json(sys.argv[2]), LineReporter(Console(width=500)))
+print("GOT", image.digest)
+"""
+
+
+class Listening:
+    """A reporter that remembers what was said."""
+
+    def __init__(self) -> None:
+        from images.progress import SilentReporter
+
+        self.lines: list[str] = []
+        self.task = SilentReporter().task
+
+    def say(self, line: str) -> None:
+        """Remember `line`."""
+        self.lines.append(line)
+
+
+def _objects(cache: Path) -> list[Path]:
+    return sorted((cache / "images/objects").iterdir())
+
+
+def test_the_second_time_it_comes_from_the_cache(store: Store, cache: Path, disk: Path, entry_for: MakeEntry) -> None:
+    entry = entry_for(disk)
+    first = store.obtain(entry)
+    disk.unlink()
+    assert Store(cache).obtain(entry) == first
+    assert first.disk.stat().st_mode & 0o777 == 0o444
+
+
+@pytest.mark.parametrize("how", ["flipped bit", "truncated", "missing", "replaced"])
+def test_damage_is_found_before_use_and_healed(
+    store: Store, cache: Path, disk: Path, entry_for: MakeEntry, how: str
+) -> None:
+    entry, said = entry_for(disk), Listening()
+    stored = store.obtain(entry).disk
+    before = stored.stat()
+    stored.chmod(0o644)
+    if how == "flipped bit":
+        with stored.open("r+b") as file:
+            file.seek(-100, os.SEEK_END)
+            file.write(b"\xff")
+        # An old modification time must not hide it.
+        os.utime(stored, ns=(before.st_atime_ns, before.st_mtime_ns))
+    elif how == "truncated":
+        os.truncate(stored, before.st_size // 2)
+    elif how == "missing":
+        stored.unlink()
+    else:
+        stored.unlink()
+        stored.write_bytes(b"\0" * before.st_size)
+    image = store.obtain(entry, said)
+    assert image.disk.read_bytes() == disk.read_bytes()
+    assert any("damaged" in line for line in said.lines)
+
+
+def test_damage_without_a_source_is_an_error_and_not_a_boot(store: Store, disk: Path, entry_for: MakeEntry) -> None:
+    entry = entry_for(disk)
+    stored = store.obtain(entry).disk
+    os.truncate(stored, 1000)
+    disk.unlink()
+    with pytest.raises(ImageFault):
+        store.obtain(entry)
+    assert not stored.exists()
+
+
+def test_verify_reads_everything(store: Store, disk: Path, entry_for: MakeEntry) -> None:
+    entry = entry_for(disk)
+    store.obtain(entry)
+    manifest = store.known(entry)
+    assert manifest is not None
+    assert store.verify(manifest) is None
+    stored = store.obtain(entry).disk
+    stored.chmod(0o644)
+    with stored.open("r+b") as file:
+        file.seek(70_000)
+        file.write(b"damage")
+    assert "sha256" in str(store.verify(manifest))
+
+
+def test_a_touched_file_is_read_again_once(store: Store, disk: Path, entry_for: MakeEntry) -> None:
+    entry = entry_for(disk)
+    stored, said = store.obtain(entry).disk, Listening()
+    stored.touch()
+    store.obtain(entry, said)
+    manifest = store.known(entry)
+    assert said.lines == []
+    assert manifest is not None
+    assert manifest.disk.verified.mtime_ns == stored.stat().st_mtime_ns
+
+
+def test_two_processes_make_it_once(cache: Path, disk: Path, entry_for: MakeEntry) -> None:
+    entry = entry_for(disk)
+    argv = [sys.executable, "-c", _OBTAIN, str(cache), entry.model_dump_json()]
+    running = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    output = [process.communicate(timeout=60)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert all("GOT sha256:" in text for text in output)
+    assert sum("copying" in text for text in output) == 1
+
+
+def test_whoever_waits_says_so(store: Store, disk: Path, entry_for: MakeEntry) -> None:
+    entry = entry_for(disk)
+    with store._key_lock(store.key_of(entry)):
+        argv = [sys.executable, "-u", "-c", _OBTAIN, str(store._cache_dir), entry.model_dump_json()]
+        waiting = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        assert waiting.stdout is not None
+        assert "waiting" in waiting.stdout.readline()
+    assert "GOT" in waiting.communicate(timeout=60)[0]
+
+
+def test_a_killed_process_leaves_nothing_that_counts(cache: Path, disk: Path, entry_for: MakeEntry) -> None:
+    body = (
+        "import sys, os, signal\nfrom pathlib import Path\nfrom images.workspace import Workspaces\n"
+        "with Workspaces(Path(sys.argv[1])).open('half') as work:\n"
+        "    (work / 'disk').write_bytes(b'x' * 100000)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    store = Store(cache)
+    work = cache / "images/work"
+    assert subprocess.run([sys.executable, "-c", body, work], check=False).returncode == -signal.SIGKILL
+    assert len(list(work.iterdir())) == 1
+    store.obtain(entry_for(disk))
+    assert list(work.iterdir()) == []
+
+
+def test_a_living_owner_is_not_swept(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    spaces = Workspaces(tmp_path / "work")
+    with spaces.open("mine") as folder:
+        assert Workspaces(tmp_path / "work").sweep() == 0
+        assert folder.is_dir()
+
+
+def test_what_is_in_use_is_not_removed(store: Store, cache: Path, disk: Path, entry_for: MakeEntry) -> None:
+    entry = entry_for(disk)
+    image = store.obtain(entry)
+    manifest, other = store.known(entry), Store(cache)
+    assert manifest is not None
+    assert other.remove(manifest) is False
+    assert image.disk.exists()
+    store.close()
+    assert other.remove(manifest) is True
+    assert _objects(cache) == []
+    assert other.known(entry) is None
+
+
+def test_one_object_can_serve_two_entries(store: Store, cache: Path, disk: Path, entry_for: MakeEntry) -> None:
+    by_sha256 = entry_for(disk)
+    raw = entry_for(disk, id="same-bytes", format="raw")
+    assert store.obtain(by_sha256).digest == store.obtain(raw).digest
+    store.close()
+    manifest = store.known(raw)
+    assert manifest is not None
+    assert store.remove(manifest)
+    assert store.obtain(by_sha256).disk.exists()
+
+
+def test_an_unnamed_object_is_swept_but_not_under_a_living_user(store: Store, cache: Path) -> None:
+    left = cache / "images/objects" / ("a" * 64)
+    left.mkdir()
+    (left / "disk").write_bytes(b"x" * 8192)
+    held = UseLock.shared(cache / "images/locks" / f"use-{'a' * 64}")
+    assert store.sweep() == 0
+    held.release()
+    assert store.sweep() >= 8192
+    assert not left.exists()
+
+
+def test_a_manifest_that_is_none_is_as_good_as_absent(
+    store: Store, cache: Path, disk: Path, entry_for: MakeEntry
+) -> None:
+    entry = entry_for(disk)
+    store.obtain(entry)
+    path = cache / "images/keys" / f"{store.key_of(entry)}.json"
+    path.write_text('{"version": 1', encoding="utf-8")
+    assert store.known(entry) is None
+    assert store.obtain(entry).disk.exists()
+
+
+def test_a_cache_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("", encoding="utf-8")
+    with pytest.raises(ImageFault, match="cannot be used") as caught:
+        Store(tmp_path / "cache")
+    assert "\n" not in str(caught.value)
+
+
+def test_no_permission_on_the_cache_is_one_line(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o555)
+    body = "import sys\nfrom pathlib import Path\nfrom images import Store, ImageFault\ntry:\n    Store(Path(sys.argv[1]))\nexcept ImageFault as fault:\n    print(fault)\n"
+    argv = [sys.executable, "-c", body, str(cache)]
+    if os.geteuid() == 0:
+        # Root may write anywhere; without its capabilities it is an ordinary user to the kernel.
+        argv = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", *argv]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert "Permission denied" in done.stdout
+    assert "GUESTCERT_CACHE_DIR" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_full_disk_is_one_line_and_leaves_nothing(disk: Path, entry_for: MakeEntry, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    entry = entry_for(disk)
+    script = 'mount -t tmpfs -o size=2m none "$1" && "$2" -c "$3" "$1" "$4"; echo "status $?"; ls -A "$1/images/objects" "$1/images/work" | grep -v :'
+    argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(full), sys.executable, _OBTAIN, entry.model_dump_json()]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert "status 1" in done.stdout, done.stdout + done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "No space left on device" in last
+    assert "free some space" in last
+    assert done.stdout.partition("status 1")[2].strip() == ""
+
+
+@pytest.mark.parametrize("field", ["url", "origin"])
+def test_provenance_alone_does_not_change_the_key(store: Store, disk: Path, entry_for: MakeEntry, field: str) -> None:
+    entry = entry_for(disk)
+    assert store.key_of(entry) == store.key_of(entry.model_copy(update={field: "/elsewhere"}))
+
+
+def test_another_digest_is_another_key(store: Store, disk: Path, entry_for: MakeEntry) -> None:
+    entry: UrlEntry = entry_for(disk)
+    assert store.key_of(entry) != store.key_of(entry.model_copy(update={"sha256": "1" * 64}))
