@@ -37,7 +37,7 @@ class SilentReporter:
         """Nobody listens."""
 
     @contextmanager
-    def task(self, title: str) -> Iterator[Task]:
+    def task(self, title: str) -> Iterator[Task]:  # noqa: ARG002
         """A task nobody watches."""
         yield _Silent()
 
