@@ -18,6 +18,7 @@ from images.words import (
     PackageName,
     Sha256,
     Sha512,
+    Some,
     SuiteName,
     UnitName,
 )
@@ -42,21 +43,21 @@ class GuestFile(Strict):
 class UnitChange(Strict):
     """Units that are masked or enabled together, and why."""
 
-    units: Annotated[tuple[UnitName, ...], Field(min_length=1)]
+    units: Annotated[tuple[UnitName, ...], Some]
     reason: Text
 
 
 class GeneratorChange(Strict):
     """systemd generators (systemd.generator(7)) that are masked together, and why."""
 
-    generators: Annotated[tuple[GeneratorName, ...], Field(min_length=1)]
+    generators: Annotated[tuple[GeneratorName, ...], Some]
     reason: Text
 
 
 class PackageGroup(Strict):
     """Packages that are installed together, and why."""
 
-    packages: Annotated[tuple[PackageName, ...], Field(min_length=1)]
+    packages: Annotated[tuple[PackageName, ...], Some]
     reason: Text
 
 
@@ -75,7 +76,7 @@ class Initramfs(Strict):
 class Dropped(Strict):
     """Paths that packages create and the image must not carry, such as host keys nobody pinned."""
 
-    paths: Annotated[tuple[GuestPath, ...], Field(min_length=1)]
+    paths: Annotated[tuple[GuestPath, ...], Some]
     reason: Text
 
 

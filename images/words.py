@@ -38,12 +38,20 @@ def _check_guest_path(value: str) -> str:
     return value
 
 
+def _check_some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must be a list of at least 1")
+    return value
+
+
 def _check_content(value: str) -> str:
     if len(value) > 64 * 1024:
         raise ValueError("must be at most 64 KiB")
     return value
 
 
+Some = AfterValidator(_check_some)
+"""Not pydantic's own minimum, which is also complained about when the one item is at fault."""
 GeneratorName = Annotated[str, _matching(_MODULE, "a generator's file name of letters, digits, '_' and '-'")]
 PackageName = Annotated[str, _matching(_PACKAGE, "a package name of a-z, 0-9 and '+.-'")]
 SuiteName = Annotated[str, _matching(_SUITE, "a suite or component name of a-z, 0-9 and '.-'")]

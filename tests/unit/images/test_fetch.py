@@ -59,19 +59,16 @@ def test_an_interrupted_download_is_resumed_by_the_next_run(
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        ("absurd length", "announces"),
-        ("redirect loop", "redirect"),
-        ("missing", "404"),
-    ],
+    "case",
+    [("absurd length", "announces"), ("redirect loop", "redirect"), ("missing", "404")],
+    ids=lambda case: case[0],
 )
 def test_a_misbehaving_server_is_one_line_and_leaves_no_image(
-    store: Store, cache: Path, disk: Path, entry_for: MakeEntry, server: MisbehavingServer, fault: str, message: str
+    cache: Path, disk: Path, entry_for: MakeEntry, server: MisbehavingServer, case: tuple[str, str]
 ) -> None:
-    server.fault = fault
+    server.fault, message = case
     with pytest.raises(ImageFault, match=f"(?i){message}") as caught:
-        store.obtain(entry_for(disk, url=server.url))
+        Store(cache).obtain(entry_for(disk, url=server.url))
     assert "\n" not in str(caught.value)
     assert list((cache / "images/objects").iterdir()) == []
     assert list((cache / "images/work").iterdir()) == []

@@ -1,0 +1,166 @@
+"""The catalogue: what is shipped is valid, and what people get wrong is named by file, line and field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from images import PlannedBuild, UrlEntry, load_catalogue
+from images.model import BuildEntry, Recipe
+from matrix.mistakes import Mistakes
+
+_URL = """\
+kind: url
+id: mine
+name: My appliance
+origin: us
+url: disk.qcow2
+sha256: "{}"
+""".format("0" * 64)
+
+_BUILD = """\
+kind: build
+id: mine
+name: Mine
+origin: us
+recipe: debian
+suite: bookworm
+kernel: linux-image-cloud-amd64
+"""
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Path:
+    """An overlay folder with room for entries and recipes."""
+    (tmp_path / "images/recipes").mkdir(parents=True)
+    return tmp_path
+
+
+def _write(overlay: Path, text: str, name: str = "mine") -> None:
+    (overlay / "images" / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def test_what_is_shipped_is_valid_and_says_what_it_changes() -> None:
+    catalogue = load_catalogue()
+    assert {"debian-12", "debian-13"} <= set(catalogue)
+    for source in catalogue.values():
+        if isinstance(source, PlannedBuild):
+            text = "\n".join(source.adjustments())
+            recipe = source.recipe
+            for unit in [unit for change in (*recipe.masked, *recipe.enabled) for unit in change.units]:
+                assert unit in text
+            for file in recipe.files:
+                assert file.path in text
+            for package in [package for group in recipe.packages for package in group.packages]:
+                assert package in text
+
+
+def test_a_relative_path_counts_from_its_file(overlay: Path) -> None:
+    _write(overlay, _URL)
+    entry = load_catalogue([overlay])["mine"]
+    assert isinstance(entry, UrlEntry)
+    assert entry.url == str(overlay / "images/disk.qcow2")
+
+
+def test_a_later_overlay_wins(overlay: Path) -> None:
+    _write(overlay, _URL.replace("id: mine", "id: debian-12"), "debian-12")
+    assert isinstance(load_catalogue([overlay])["debian-12"], UrlEntry)
+
+
+def test_a_recipe_extends_another(overlay: Path) -> None:
+    (overlay / "images/recipes/lab.yaml").write_text(
+        "id: lab\nextends: debian\npackages:\n  - packages: [xen-system-amd64]\n    reason: the hypervisor\n",
+        encoding="utf-8",
+    )
+    _write(overlay, _BUILD.replace("recipe: debian", "recipe: lab"))
+    source = load_catalogue([overlay])["mine"]
+    assert isinstance(source, PlannedBuild)
+    packages = [package for group in source.recipe.packages for package in group.packages]
+    assert "xen-system-amd64" in packages
+    assert "openssh-server" in packages
+    assert source.recipe.masked == load_catalogue()["debian-12"].recipe.masked  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("id: mine", "id: ../mine", 2, "must be an id"),
+        ("id: mine", "id: other", 2, "must be 'mine' like the file's name"),
+        ("recipe: debian", "recipe: ../../etc/passwd", 5, "must be an id"),
+        ("recipe: debian", "recipe: debain", 5, "did you mean 'debian'"),
+        ("suite: bookworm", "suite: bookworm; rm -rf /", 6, "must be a suite"),
+        ("suite: bookworm", "suite: -oDebug", 6, "must be a suite"),
+        ("kernel: linux-image-cloud-amd64", "kernel: $(reboot)", 7, "must be a package name"),
+        ("kernel: linux-image-cloud-amd64", "kernel: a,b", 7, "must be a package name"),
+        ("kernel: linux-image-cloud-amd64", "kernal: linux", 7, "did you mean 'kernel'"),
+        ("kind: build", "kind: built", 1, "must be"),
+        ("origin: us", 'origin: us\nmirror: "http://x/ [trusted=yes]"', 5, "must be an address"),
+        ("origin: us", "origin: us\nmirror: /etc/shadow", 5, "must be an address"),
+        ("origin: us", 'origin: us\nkernel_command_line: ["a\' }"]', 5, "must be one kernel argument"),
+        ("origin: us", "origin: us\ndisk: {size_gib: 9999}", 5, "must be at most 64"),
+        ("origin: us", "origin: us\narch: armv7", 5, "must be"),
+    ],
+)
+def test_mistakes_in_a_build_are_named(overlay: Path, old: str, new: str, line: int, message: str) -> None:
+    _write(overlay, _BUILD.replace(old, new))
+    with pytest.raises(Mistakes) as caught:
+        load_catalogue([overlay])
+    named = [text for text in str(caught.value).splitlines() if message in text]
+    assert len(named) == 1, str(caught.value)
+    assert named[0].startswith(f"{overlay}/images/mine.yaml:{line}: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('sha256: "' + "0" * 64 + '"\n', "", "exactly one of sha256 and sha512"),
+        ('sha256: "' + "0" * 64, 'sha256: "' + "0" * 63, "64 lower-case hexadecimal"),
+        ("url: disk.qcow2", "url: disk qcow2", "without spaces"),
+        ("url: disk.qcow2", "url: disk.qcow2\nformat: vmdk", "must be"),
+    ],
+)
+def test_mistakes_in_an_address_are_named(overlay: Path, old: str, new: str, message: str) -> None:
+    _write(overlay, _URL.replace(old, new))
+    with pytest.raises(Mistakes, match=message):
+        load_catalogue([overlay])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("files", [{"path": "/etc/../root/x", "content": "", "reason": "why not"}]),
+        ("files", [{"path": "etc/x", "content": "", "reason": "why not"}]),
+        ("files", [{"path": "/etc/$(x)", "content": "", "reason": "why not"}]),
+        ("files", [{"path": "/etc/x", "content": "", "mode": "0999", "reason": "why not"}]),
+        ("files", [{"path": "/etc/x", "content": ""}]),
+        ("masked", [{"units": ["a.service; reboot"], "reason": "why not"}]),
+        ("masked", [{"units": [], "reason": "why not"}]),
+        ("masked", [{"units": ["-H.service"], "reason": "why not"}]),
+        ("masked_generators", [{"generators": ["../x"], "reason": "why not"}]),
+        ("dropped", [{"paths": ["/../x"], "reason": "why not"}]),
+        ("initramfs", {"include": ["a b"], "reason": "why not"}),
+    ],
+)
+def test_a_recipe_cannot_leave_its_guest(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match="1 validation error"):
+        Recipe.model_validate({"id": "x", field: value})
+
+
+def test_recipes_that_extend_each_other_are_named(overlay: Path) -> None:
+    for one, other in (("a", "b"), ("b", "a")):
+        (overlay / f"images/recipes/{one}.yaml").write_text(f"id: {one}\nextends: {other}\n", encoding="utf-8")
+    with pytest.raises(Mistakes, match="must not extend itself"):
+        load_catalogue([overlay])
+
+
+def test_the_key_follows_recipe_and_entry(tmp_path: Path) -> None:
+    from images import Store
+
+    store = Store(tmp_path)
+    plan = load_catalogue()["debian-12"]
+    assert isinstance(plan, PlannedBuild)
+    other: BuildEntry = plan.entry.model_copy(update={"suite": "trixie"})
+    assert store.key_of(plan) != store.key_of(plan.model_copy(update={"entry": other}))
+    assert store.key_of(plan) != store.key_of(plan.model_copy(update={"recipe": Recipe(id="debian")}))
+    assert store.key_of(plan) != Store(tmp_path / "other keys").key_of(plan)

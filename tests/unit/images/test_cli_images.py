@@ -1,0 +1,61 @@
+"""`guestcert images` as people type it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from cli.main import run
+
+
+@pytest.fixture
+def overlay(tmp_path: Path, disk: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Options that add the image `small`; the cache is a fresh one."""
+    folder = tmp_path / "overlay/images"
+    folder.mkdir(parents=True)
+    digest = hashlib.sha256(disk.read_bytes()).hexdigest()
+    text = f"kind: url\nid: small\nname: Small\norigin: '[bold]us[/bold]'\nurl: {disk}\nsha256: '{digest}'\n"
+    (folder / "small.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("GUESTCERT_CACHE_DIR", str(cache))
+    return ["--matrix", str(folder.parent)]
+
+
+def test_fetch_list_verify_prune(overlay: list[str], cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["images", "list", *overlay]) == 0
+    assert "not in the cache" in capsys.readouterr().out
+    assert run(["images", "fetch", "small", *overlay]) == 0
+    capsys.readouterr()
+    assert run(["images", "list", "--json", *overlay]) == 0
+    (row,) = [row for row in json.loads(capsys.readouterr().out) if row["id"] == "small"]
+    assert row["cached"]
+    assert row["origin"] == "[bold]us[/bold]"
+    assert run(["images", "verify", "small", *overlay]) == 0
+    stored = cache / "images/objects" / row["sha256"] / "disk"
+    stored.chmod(0o644)
+    os.truncate(stored, 70_000)
+    assert run(["images", "verify", "small", *overlay]) == 1
+    assert "damaged" in capsys.readouterr().out
+    assert run(["images", "prune", *overlay]) == 0
+    assert stored.exists()
+    assert run(["images", "prune"]) == 0
+    assert not stored.exists()
+    assert "freed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["fetch", "../small"], ["verify", "nope"], ["build", "small"], ["build", "$(reboot)"]]
+)
+def test_bad_names_are_one_line_and_status_2(
+    overlay: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert run(["images", *arguments, *overlay]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_full_listing_shows_markup_as_text(overlay: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["images", "list", *overlay]) == 0
+    assert "[bold]us[/bold]" in capsys.readouterr().out
