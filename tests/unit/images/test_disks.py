@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -110,13 +111,11 @@ def test_an_overlay_smaller_than_its_image_is_refused(tmp_path: Path, store: Sto
 
 @pytest.mark.parametrize("as_root", [True, False])
 def test_a_disk_is_written_without_mounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_root: bool) -> None:
-    import images.disk
-
-    if as_root and images.disk.os.geteuid() != 0:
+    if as_root and os.geteuid() != 0:
         pytest.skip("needs root")
     if not as_root:
         # The way an ordinary user's disk is written, also when root runs the tests.
-        monkeypatch.setattr(images.disk.os, "geteuid", lambda: 1000)
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
     archive, late, esp = tmp_path / "root.tar", tmp_path / "late.tar", tmp_path / "esp"
     with tarfile.open(archive, "w") as tar:
         for name, mode, owner in (("./etc", 0o755, 0), ("./home", 0o711, 1234)):
