@@ -240,7 +240,7 @@ def test_a_damaged_image_costs_its_own_cells_only(lab: Lab) -> None:
     (overlay / "images").mkdir()
     (overlay / "guests").mkdir()
     (overlay / "images" / "damaged.yaml").write_text(
-        f"kind: url\nid: damaged\nurl: {disk}\nformat: qcow2\nsha256: '{'0' * 64}'\norigin: a test\n"
+        f"kind: url\nid: damaged\nname: Damaged\nurl: {disk}\nformat: qcow2\nsha256: '{'0' * 64}'\norigin: a test\n"
         "root_device: LABEL=root\nseed: none\n"
     )
     (overlay / "guests" / "damaged.yaml").write_text(
