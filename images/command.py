@@ -11,6 +11,7 @@ from pathlib import Path
 from images.faults import ImageFault
 
 _PACKAGE_OF = {
+    "debugfs": "e2fsprogs",
     "fakeroot": "fakeroot",
     "mcopy": "mtools",
     "mformat": "mtools",

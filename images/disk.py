@@ -9,6 +9,8 @@ Ids are derived from the image's key, so the same recipe with the same keys name
 from __future__ import annotations
 
 import os
+import re
+import tarfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,9 @@ _MKE2FS_CONF = """\
         features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
     }
 """
+
+# debugfs splits its requests at blanks; no file with capabilities has one in its name.
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9@_.+/-]+")
 
 _NAMESPACE = uuid.UUID("5f1a7f0e-6f0c-4a53-9b0b-0d1f2c8f6b11")
 
@@ -142,8 +147,10 @@ def _write_root(disk: Path, extent: _Extent, content: RootContent, ids: DiskIds)
     # Device nodes are left out: the kernel's devtmpfs makes them, and an ordinary user cannot.
     excluded = [f"--exclude=./{path.lstrip('/')}" for path in ("/dev/*", *content.dropped)]
     tar = ["tar", "--extract", "--numeric-owner", "--same-owner", "--preserve-permissions", "--directory", str(tree)]
+    as_root = os.geteuid() == 0
+    attributes = ["--xattrs", "--xattrs-include=*"] if as_root else []
     steps = [
-        [*tar, "--xattrs", "--xattrs-include=*", "--anchored", *excluded, "--file", str(content.archive)],
+        [*tar, *attributes, "--anchored", *excluded, "--file", str(content.archive)],
         [*tar, "--no-overwrite-dir", "--file", str(content.late)],
         [
             *("mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", ids.root_filesystem, "-m", "0"),
@@ -157,10 +164,24 @@ def _write_root(disk: Path, extent: _Extent, content: RootContent, ids: DiskIds)
     # One ownership database for all steps, so that mke2fs sees what tar was told.
     state = work / "fakeroot"
     state.touch()
-    fakeroot = [] if os.geteuid() == 0 else ["fakeroot", "-i", str(state), "-s", str(state), "--"]
+    fakeroot = [] if as_root else ["fakeroot", "-i", str(state), "-s", str(state), "--"]
     for step in steps:
         run([*fakeroot, *step], environment={"MKE2FS_CONFIG": str(configuration)})
+    if not as_root:
+        _write_capabilities(disk, extent, content.archive, work)
     remove_tree(tree)
+
+
+def _write_capabilities(disk: Path, extent: _Extent, archive: Path, work: Path) -> None:
+    """Give files their capabilities (capabilities(7)) in the finished file system, which fakeroot cannot."""
+    value = work / "capability"
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            attribute = member.pax_headers.get("SCHILY.xattr.security.capability")
+            if attribute is not None and _PLAIN_PATH.fullmatch(member.name):
+                value.write_bytes(attribute.encode("utf-8", "surrogateescape"))
+                request = f"ea_set -f {value.name} /{member.name.removeprefix('./')} security.capability"
+                run(["debugfs", "-w", "-R", request, f"{disk.name}?offset={extent.start}"], cwd=work)
 
 
 def to_qcow2(raw: Path, path: Path) -> None:

@@ -20,6 +20,9 @@ from images.model import DiskLayout
 from images.seed import nocloud_iso
 from tests.unit.images.conftest import MakeEntry
 
+# capabilities(7), version 2, effective: CAP_NET_RAW permitted, as ping has it.
+_CAP_NET_RAW = bytes.fromhex("0100000200200000000000000000000000000000")
+
 
 def _tool(name: str) -> str:
     return shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin") or name
@@ -122,6 +125,9 @@ def test_a_disk_is_written_without_mounting(tmp_path: Path, monkeypatch: pytest.
             info = tarfile.TarInfo(name)
             info.type, info.mode, info.uid, info.gid = tarfile.DIRTYPE, mode, owner, owner
             tar.addfile(info)
+        capable = tarfile.TarInfo("./capable")
+        capable.pax_headers = {"SCHILY.xattr.security.capability": _CAP_NET_RAW.decode("utf-8", "surrogateescape")}
+        tar.addfile(capable)
     write_tar(tmp_path / "more.tar", [Member("/etc/secret", "unpinned"), Member("/etc/kept", "old")])
     _output("tar", "--concatenate", "-f", archive, tmp_path / "more.tar")
     # mmdebstrap's archives name their members "./etc/...".
@@ -147,6 +153,10 @@ def test_a_disk_is_written_without_mounting(tmp_path: Path, monkeypatch: pytest.
     assert "User:     0" in kept
     assert "Mode:  0600" in kept
     assert _output("debugfs", "-R", "cat /etc/kept", where) == "new"
+    assert "security.capability" in _output("debugfs", "-R", "stat /capable", where)
+    value = tmp_path / "value"
+    _output("debugfs", "-R", f"ea_get -f {value} /capable security.capability", where)
+    assert value.read_bytes() == _CAP_NET_RAW
     assert "Mode:  0700" in _output("debugfs", "-R", "stat /root/.ssh", where)
     to_qcow2(raw, tmp_path / "disk.qcow2")
     assert examine(tmp_path / "disk.qcow2", "qcow2").virtual_size == 1024**3
