@@ -52,6 +52,8 @@ _PYTEST_VALUES = [
     "--tx",
     "--verbosity",
 ]
+# This command has imported some of the plugins by the time pytest would rewrite their assertions; they have none.
+_QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 _PYTEST_USAGE_ERROR = 4
 _BAD_INPUT = 2
 
@@ -81,7 +83,7 @@ def pytest_arguments(arguments: Sequence[str]) -> list[str]:
     # They come first, so that an option whose value is missing does not swallow them.
     suites = [] if paths else [str(SHIPPED_SUITES), *known.suites]
     plugins = [word for name in PLUGINS for word in ("-p", name)]
-    return ["-c", str(CHECKOUT / "pyproject.toml"), f"--rootdir={CHECKOUT}", *plugins, *suites, *arguments]
+    return ["-c", str(CHECKOUT / "pyproject.toml"), f"--rootdir={CHECKOUT}", *_QUIET, *plugins, *suites, *arguments]
 
 
 class _Group:
