@@ -237,6 +237,20 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(disk: Path, entry_for: MakeE
     assert done.stdout.partition("status 1")[2].strip() == ""
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_build_without_room_does_not_begin(tmp_path: Path) -> None:
+    body = (
+        "import sys\nfrom pathlib import Path\nfrom images import ImageFault, Store, load_catalogue\n"
+        "try:\n    Store(Path(sys.argv[1])).obtain(load_catalogue()['debian-12'])\n"
+        "except ImageFault as fault:\n    print(fault)\n"
+    )
+    script = 'mount -t tmpfs -o size=64m none "$1" && exec "$2" -c "$3" "$1"'
+    argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(tmp_path), sys.executable, body]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert "needs 3072 MiB free" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
 @pytest.mark.parametrize("field", ["url", "origin"])
 def test_provenance_alone_does_not_change_the_key(store: Store, disk: Path, entry_for: MakeEntry, field: str) -> None:
     entry = entry_for(disk)
