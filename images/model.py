@@ -152,6 +152,8 @@ class BuildEntry(Entry):
     kernel: PackageName
     mirror: Mirror | None = None
     """Where packages come from; by default mmdebstrap's own choice for the suite."""
+    expired_release: Literal["refuse", "accept"] = "refuse"
+    """Whether a Release file past its validity will do, as a mirror that is a frozen copy has; still signed."""
     packages: tuple[PackageGroup, ...] = ()
     kernel_command_line: tuple[KernelArgument, ...] = ()
     """For the image's own boot loader; a direct boot takes it from the guest's matrix entry."""
@@ -190,8 +192,11 @@ class PlannedBuild(Strict):
 
     def adjustments(self) -> tuple[str, ...]:
         """One line per change to what the vendor ships, for the report."""
-        lines = self.recipe.adjustments()
-        return (*lines, *(f"installed {', '.join(group.packages)}: {group.reason}" for group in self.entry.packages))
+        lines = list(self.recipe.adjustments())
+        lines += [f"installed {', '.join(group.packages)}: {group.reason}" for group in self.entry.packages]
+        if self.entry.expired_release == "accept":
+            lines.append("built from a package archive whose Release file may have expired: its entry accepts that")
+        return tuple(lines)
 
 
 Source = PlannedBuild | UrlEntry

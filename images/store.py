@@ -61,7 +61,8 @@ class Store:
             decides: object = ["url", source.sha256 or source.sha512, source.format]
         else:
             keys = [self.keys.client.public, self.keys.host.public]
-            decides = ["build", BUILD_VERSION, source.model_dump(mode="json"), keys]
+            # Without defaults, so that a new optional field does not make every image anew.
+            decides = ["build", BUILD_VERSION, source.model_dump(mode="json", exclude_defaults=True), keys]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def obtain(self, source: Source, report: Reporter | None = None, *, anew: bool = False) -> Image:

@@ -39,8 +39,7 @@ def bootstrap(entry: BuildEntry, recipe: Recipe, early: Path, archive: Path, log
         "--format=tar",
         # A guest under test needs no translations, and apt need not fetch them.
         '--aptopt=Acquire::Languages "none"',
-        # A mirror that is a frozen copy has a Release file whose validity ended; its signature is still checked.
-        '--aptopt=Acquire::Check-Valid-Until "false"',
+        *(['--aptopt=Acquire::Check-Valid-Until "false"'] if entry.expired_release == "accept" else []),
         "--aptopt=Acquire::Retries 3",
         f"--essential-hook=tar-in {shlex.quote(str(early))} /",
         *_systemctl("mask", [unit for change in recipe.masked for unit in change.units]),
