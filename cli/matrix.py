@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fixtures.faults import HostFault
 from matrix.bind import bind
-from matrix.expand import expand, unmatched
+from matrix.expand import expand, left_out, unmatched
 from matrix.lint import lint as find
 from matrix.load import choose_hosts, load, resolve_profile
 from matrix.mistakes import Mistakes, Problem, unknown
@@ -31,7 +31,12 @@ app = typer.Typer(
 )
 
 Guests = Annotated[
-    list[str] | None, typer.Option("--guest", metavar="GLOB", help="Only these guests; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--guest",
+        metavar="GLOB",
+        help="Only these guests; may be repeated. Without it and --cell: those that were run here before.",
+    ),
 ]
 Hypervisors = Annotated[list[str] | None, typer.Option("--hypervisor", metavar="GLOB", help="Only these hypervisors.")]
 Extensions = Annotated[list[str] | None, typer.Option("--extension", metavar="GLOB", help="Only these extensions.")]
@@ -59,7 +64,8 @@ def list_cells(
     """List the cells of the matrix, and why some are not to be run."""
     data = load(matrix or ())
     chosen = resolve_profile(data, profile)
-    cells = _cells(data, guest, hypervisor, extension, cell)
+    selection = _selection(data, guest, hypervisor, extension, cell)
+    cells = _cells(data, selection)
     if as_json:
         wanted = {"id": chosen.id, "required": list(chosen.required), "optional": list(chosen.optional)}
         _print(json.dumps({"profile": wanted, "cells": [_as_json(each) for each in cells]}, indent=2))
@@ -70,6 +76,8 @@ def list_cells(
         _print(f"{each.id:<{width}}  {'; '.join(_remarks(each, today))}".rstrip())
     excluded = sum(each.excluded is not None for each in cells)
     _print(f"{len(cells)} cells, {excluded} excluded; profile {chosen.id}: {len(chosen.required)} required probes")
+    if absent := left_out(data, selection):
+        _print(f"{absent} guests that were never run here are left out; --guest '*' lists them too")
 
 
 @app.command()
@@ -92,7 +100,7 @@ def explain(
 ) -> None:
     """Say for every cell which host runs it, or the one reason why none does. Measures the hosts."""
     data = load(matrix or ())
-    cells = _cells(data, guest, hypervisor, extension, [*(cell or []), *(which or [])])
+    cells = _cells(data, _selection(data, guest, hypervisor, extension, [*(cell or []), *(which or [])]))
     able = _read_measured(measured) if measured is not None else _measure(data, hosts or ["default"])
     bindings = bind(cells, able)
     if as_json:
@@ -127,14 +135,14 @@ def lint(matrix: Overlays = None, suites: Suites = None) -> None:
         raise typer.Exit(2)
 
 
-def _cells(
+def _selection(
     data: Matrix,
     guest: Sequence[str] | None,
     hypervisor: Sequence[str] | None,
     extension: Sequence[str] | None,
     cell: Sequence[str] | None,
-) -> list[Cell]:
-    """The selected cells. Raises Mistakes for globs that are malformed or match nothing."""
+) -> Selection:
+    """What is asked for. Raises Mistakes for globs that are malformed or match nothing."""
     asked = {"guest": guest, "hypervisor": hypervisor, "extension": extension, "cell": cell}
     try:
         selection = Selection.model_validate({axis: tuple(globs or ()) for axis, globs in asked.items()})
@@ -151,9 +159,16 @@ def _cells(
     lines = unmatched(data, selection)
     if lines:
         raise Mistakes(Problem(line.partition(": ")[0], 0, "", line.partition(": ")[2]) for line in lines)
+    return selection
+
+
+def _cells(data: Matrix, selection: Selection) -> list[Cell]:
+    """The selected cells. Raises Mistakes if there is none."""
     cells = expand(data, selection, today=_today())
     if not cells:
-        raise Mistakes([Problem("matrix", 0, "", "no cell is selected; `guestcert matrix list` shows all of them")])
+        raise Mistakes(
+            [Problem("matrix", 0, "", "no cell is selected; `guestcert matrix list --guest '*'` shows all of them")]
+        )
     return cells
 
 

@@ -13,16 +13,17 @@ from matrix.glob import Ids, any_pattern
 from matrix.mistakes import unknown
 from matrix.model import Cell, ExtensionSpec, GuestSpec, HypervisorSpec, KnownIssue, Matrix, Rule, Selection
 
-EVERYTHING = Selection()
+EVERYTHING = Selection(guest=("*",))
 
 
 def expand(matrix: Matrix, selection: Selection = EVERYTHING, *, today: date) -> list[Cell]:
     """All selected cells: guests x hypervisors x the extensions a hypervisor can be combined with.
 
-    Excluded cells are in the list and say why. Rules hold through their expiry day; `today` is the day to judge
+    Guests that nobody has run here (`never_run_here`) are selected only by globs over guests or cells. Excluded cells
+    are in the list and say why. Rules hold through their expiry day; `today` is the day to judge
     that by. In the order of the data: guest, hypervisor, extension. Cost: one int AND and one object a cell.
     """
-    guests = _selected(matrix.guests, selection.guest)
+    guests = _selected(matrix.guests, selection)
     pairs = _pairs(matrix, selection)
     rules = _Rules(
         [rule for rule in matrix.rules.values() if rule.expires is None or rule.expires >= today], guests, pairs
@@ -68,11 +69,20 @@ def unmatched(matrix: Matrix, selection: Selection) -> list[str]:
     return lines
 
 
-def _selected(items: Mapping[str, GuestSpec], globs: Sequence[str]) -> list[GuestSpec]:
-    if not globs:
+def left_out(matrix: Matrix, selection: Selection) -> int:
+    """How many guests a selection leaves out only because nobody has run them here and no glob asks for them."""
+    if selection.guest or selection.cell:
+        return 0
+    return sum(guest.never_run_here for guest in matrix.guests.values())
+
+
+def _selected(items: Mapping[str, GuestSpec], selection: Selection) -> list[GuestSpec]:
+    if selection.guest:
+        names = Ids(items).any_of(selection.guest)
+        return [item for name, item in items.items() if name in names]
+    if selection.cell:
         return list(items.values())
-    names = Ids(items).any_of(globs)
-    return [item for name, item in items.items() if name in names]
+    return [item for item in items.values() if not item.never_run_here]
 
 
 def _pairs(matrix: Matrix, selection: Selection) -> list[tuple[HypervisorSpec, ExtensionSpec]]:

@@ -10,7 +10,7 @@ from typing import Literal
 from matrix.expand import expand
 from matrix.glob import Ids, any_pattern
 from matrix.mistakes import Problem, unknown
-from matrix.model import Matrix, Rule, Selection
+from matrix.model import Matrix, Rule
 from matrix.probes import Probe, Probes, unknown_probes
 from matrix.requirement import Requirement, capabilities_of
 
@@ -68,7 +68,7 @@ def _unknown_images(matrix: Matrix, images: Collection[str]) -> Iterator[Problem
 def _requirements(matrix: Matrix, probes: Iterable[Probe], today: date) -> Iterator[Problem]:
     """Markers that are no requirement, or that nothing in the matrix could ever meet."""
     known: set[str] = set()
-    for cell in expand(matrix, Selection(), today=today):
+    for cell in expand(matrix, today=today):
         known.update(capabilities_of(cell))
     for probe in probes:
         for text in probe.requires:

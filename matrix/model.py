@@ -58,7 +58,8 @@ class GuestSpec(_Identified):
     """An operating system under test.
 
     `osinfo` is the osinfo-db id; `image` names an entry of the image catalogue; `os_release` holds the fields
-    of /etc/os-release that must be seen in the guest; `boot: direct` starts the image's kernel from the host.
+    of /etc/os-release that must be seen in the guest; `boot: direct` starts the image's kernel from the host;
+    a guest that nobody has run here yet (`never_run_here`) is in the matrix, and runs when it is asked for by id.
     """
 
     name: Text
@@ -196,7 +197,10 @@ class Cell:
 
 
 class Selection(_Strict):
-    """Which cells are asked for: globs over ids; every axis that has globs must match one of them."""
+    """Which cells are asked for: globs over ids; every axis that has globs must match one of them.
+
+    Without globs over guests or cells, guests that nobody has run here (`never_run_here`) are not asked for.
+    """
 
     guest: Globs = ()
     hypervisor: Globs = ()

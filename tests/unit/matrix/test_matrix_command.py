@@ -34,6 +34,20 @@ def test_list_shows_every_cell_and_what_is_said_about_it(capsys: pytest.CaptureF
     assert "profile standard: " in lines[-1]
 
 
+def test_list_leaves_out_what_was_never_run_here_and_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    root = write_overlay(tmp_path, guests__vendor=GUEST.format(id="vendor") + "never_run_here: true\n")
+    status, out, _ = call(capsys, "list", "--matrix", str(root))
+    assert status == 0
+    assert "vendor+" not in out
+    assert "guests that were never run here are left out; --guest '*' lists them too" in out.splitlines()[-1]
+    status, out, _ = call(capsys, "list", "--matrix", str(root), "--guest", "vendor")
+    assert status == 0
+    assert "vendor+qemu-tcg+none" in out
+    assert "left out" not in out
+
+
 def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = call(capsys, "list", "--json", "--profile", "smoke", "--cell", "debian-12+qemu-tcg+none")
     data = json.loads(out)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.expansion import synthetic_matrix
-from matrix.expand import expand, unmatched
+from matrix.expand import EVERYTHING, expand, left_out, unmatched
 from matrix.glob import Ids
 from matrix.load import load
 from matrix.model import Cell, GuestSpec, HypervisorSpec, Matrix, Rule, Selection
@@ -35,6 +35,8 @@ def plain_reading(data: Matrix, selection: Selection, today: date) -> list[tuple
             for extension in dict.fromkeys(h.extensions):
                 name = f"{g.id}+{h.id}+{extension}"
                 asked = zip((*selection_globs(selection),), (g.id, h.id, extension, name), strict=True)
+                if g.never_run_here and not (selection.guest or selection.cell):
+                    continue
                 if g.arch not in h.arches or not all(matches(globs, each) for globs, each in asked):
                     continue
                 excluded, known = None, []
@@ -70,11 +72,14 @@ _globs = st.lists(
 )
 _guests = st.lists(
     st.builds(
-        lambda name, family, arch, firmware: guest(name, family=family, arch=arch, firmware=firmware),
+        lambda name, family, arch, firmware, never: guest(
+            name, family=family, arch=arch, firmware=firmware, never_run_here=never
+        ),
         _names,
         st.sampled_from(["linux", "windows"]),
         st.sampled_from(["x86_64", "aarch64"]),
         st.sampled_from(["bios", "uefi"]),
+        st.booleans(),
     ),
     unique_by=lambda each: each.id,
     max_size=5,
@@ -133,7 +138,7 @@ def test_agrees_with_a_plain_reading_at_scale() -> None:
     data = synthetic_matrix(1000, 300)
     cells = expand(data, today=TODAY)
     assert len(cells) == 1000
-    assert seen(cells) == plain_reading(data, Selection(), TODAY)
+    assert seen(cells) == plain_reading(data, EVERYTHING, TODAY)
     assert any(cell.excluded for cell in cells)
     assert any(cell.known_issues for cell in cells)
 
@@ -171,6 +176,19 @@ def test_shipped_cells_have_permanent_ids() -> None:
         ids
     )
     assert "debian-12+qemu-tcg+svm" not in ids
+
+
+def test_what_nobody_ran_here_is_planned_only_when_asked_for() -> None:
+    data = matrix([guest("own"), guest("vendor", never_run_here=True)], [hypervisor("kvm", "none")])
+
+    def ids(**globs: tuple[str, ...]) -> list[str]:
+        return [cell.guest.id for cell in expand(data, Selection(**globs), today=TODAY)]
+
+    assert ids() == ids(hypervisor=("kvm",)) == ["own"]
+    assert ids(guest=("v*",)) == ids(cell=("vendor+*",)) == ["vendor"]
+    assert ids(guest=("*",)) == [cell.guest.id for cell in expand(data, today=TODAY)] == ["own", "vendor"]
+    assert [left_out(data, each) for each in (Selection(), Selection(guest=("own",)))] == [1, 0]
+    assert unmatched(data, Selection(guest=("vendor",), cell=("vendor+kvm+none",))) == []
 
 
 def test_what_is_asked_for_and_not_there_is_said() -> None:
