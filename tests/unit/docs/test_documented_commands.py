@@ -1,0 +1,62 @@
+"""The commands that README and docs/ tell people to type, typed. Those that boot guests are run by tests/guest."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.documentation import CHECKOUT, Documented, commands
+
+TRIED_BY_TESTS_WITH_GUESTS = {"run", "test", "bench", "report"}
+"""Sub-commands that tests/guest (test_run, test_allure_report) and .ci/run call."""
+
+_YAML = re.compile(r"`(lab/[\w./-]+\.yaml)`[^\n]*\n\n```yaml\n(.*?)```", re.DOTALL)
+
+
+def quick() -> list[Documented]:
+    """Documented guestcert commands that need no guest."""
+    found = []
+    for command in commands():
+        words = [word for word in shlex.split(command.text, comments=True) if word != "--no-install"]
+        if words[0].endswith("guestcert") and words[1] not in TRIED_BY_TESTS_WITH_GUESTS:
+            found.append(command)
+    return found
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that docs/guests.md has the reader write, as it has them written."""
+    folder = tmp_path_factory.mktemp("workplace")
+    files = _YAML.findall((CHECKOUT / "docs" / "guests.md").read_text())
+    assert len(files) >= 2, "docs/guests.md shows a guest and an image file"
+    for name, content in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize("command", quick(), ids=str)
+def test_command_does_what_the_page_says(command: Documented, workplace: Path) -> None:
+    words = shlex.split(command.text, comments=True)[1:]
+    # The launcher is tested by tests/unit/launcher; here the command line is meant.
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "cli.main", *(word for word in words if word != "--no-install")],
+        cwd=workplace,
+        env={
+            **os.environ,
+            "GUESTCERT_CACHE_DIR": str(workplace / "cache"),
+            "GUESTCERT_RUNTIME_DIR": str(workplace / "rt"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {command.text}\n{done.stdout}{done.stderr}"
+    assert "Traceback" not in done.stderr
