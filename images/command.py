@@ -24,6 +24,7 @@ _PACKAGE_OF = {
     "tar": "tar",
     "unshare": "util-linux",
     "xorriso": "xorriso",
+    "zstd": "zstd",
 }
 """Debian package of every host program this room runs."""
 

@@ -184,20 +184,20 @@ def _write_capabilities(disk: Path, extent: _Extent, archive: Path, work: Path) 
                 run(["debugfs", "-w", "-R", request, f"{disk.name}?offset={extent.start}"], cwd=work)
 
 
-def to_qcow2(raw: Path, path: Path) -> None:
-    """Convert a raw disk to a sparse qcow2 (compat 1.1). Raises ImageFault."""
+def to_qcow2(source: Path, path: Path, source_format: str = "raw") -> None:
+    """Convert an examined disk to a sparse qcow2 (compat 1.1). Raises ImageFault."""
     run(
         [
             "qemu-img",
             "convert",
             "-q",
             "-f",
-            "raw",
+            source_format,
             "-O",
             "qcow2",
             "-o",
             "compat=1.1,lazy_refcounts=off",
-            str(raw),
+            str(source),
             str(path),
         ]
     )

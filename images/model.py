@@ -160,6 +160,11 @@ class BuildEntry(Entry):
     disk: DiskLayout = DiskLayout()
 
 
+Compression = Literal["none", "xz", "gz", "bz2", "zst", "zip"]
+DiskFormat = Literal["qcow2", "raw", "vmdk", "vhdx", "vdi", "vpc"]
+"""As qemu-img calls them; `vpc` is Microsoft's older VHD."""
+
+
 class UrlEntry(Entry):
     """A ready disk image at a local path or http(s) address, named by its digest."""
 
@@ -168,7 +173,12 @@ class UrlEntry(Entry):
     """`http://`, `https://`, `file://`, an absolute path, or a path relative to the catalogue file."""
     sha256: Sha256 | None = None
     sha512: Sha512 | None = None
-    format: Literal["qcow2", "raw"] = "qcow2"
+    """Of the file as it is published, packed if it is packed."""
+    compression: Compression = "none"
+    unpacked_gib: Annotated[int, Field(ge=1, le=1024)] = 64
+    """The most that a packed image may unpack to."""
+    format: DiskFormat = "qcow2"
+    """Of the disk after unpacking; whatever is neither qcow2 nor raw is converted to qcow2."""
     root_device: KernelArgument = "LABEL=root"
     seed: Literal["cloud-init", "none"] = "cloud-init"
 

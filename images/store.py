@@ -33,6 +33,7 @@ from images.keys import IdentityKeys
 from images.locking import UseLock
 from images.manifest import FILE_NAMES, Manifest, StoredFile, damage, read_manifest, write_manifest
 from images.model import PlannedBuild, Source, UrlEntry
+from images.opening import open_up
 from images.progress import Reporter, SilentReporter
 from images.workspace import Workspaces, remove_tree
 
@@ -58,7 +59,8 @@ class Store:
     def key_of(self, source: Source) -> str:
         """Digest of everything that decides what comes out: entry, recipe, keys, version of the code."""
         if isinstance(source, UrlEntry):
-            decides: object = ["url", source.sha256 or source.sha512, source.format]
+            packed = [] if source.compression == "none" else [source.compression]
+            decides: object = ["url", source.sha256 or source.sha512, source.format, *packed]
         else:
             keys = [self.keys.client.public, self.keys.host.public]
             # Without defaults, so that a new optional field does not make every image anew.
@@ -166,8 +168,14 @@ class Store:
         return manifest
 
     def _fetch(self, source: UrlEntry, key: str, work: Path, report: Reporter) -> _Made:
-        fetch(source, self._root / "partial" / f"{key}.part", work / "disk", report)
-        return _Made(source.format, source.root_device, source.seed, source.origin, ())
+        ready = work / "disk"
+        plain = source.compression == "none" and source.format in {"qcow2", "raw"}
+        fetched = ready if plain else work / "fetched"
+        fetch(source, self._root / "partial" / f"{key}.part", fetched, report)
+        disk_format: Literal["qcow2", "raw"] = "raw" if source.format == "raw" else "qcow2"
+        if not plain:
+            open_up(source, fetched, ready, report)
+        return _Made(disk_format, source.root_device, source.seed, source.origin, ())
 
     def _build(self, source: PlannedBuild, key: str, work: Path, report: Reporter) -> _Made:
         try:

@@ -117,7 +117,7 @@ def test_mistakes_in_a_build_are_named(overlay: Path, old: str, new: str, line: 
         ('sha256: "' + "0" * 64 + '"\n', "", "exactly one of sha256 and sha512"),
         ('sha256: "' + "0" * 64, 'sha256: "' + "0" * 63, "64 lower-case hexadecimal"),
         ("url: disk.qcow2", "url: disk qcow2", "without spaces"),
-        ("url: disk.qcow2", "url: disk.qcow2\nformat: vmdk", "must be"),
+        ("url: disk.qcow2", "url: disk.qcow2\nformat: qed", "must be"),
     ],
 )
 def test_mistakes_in_an_address_are_named(overlay: Path, old: str, new: str, message: str) -> None:
