@@ -17,12 +17,14 @@ from rich.text import Text
 
 from images import Catalogue, Source, Store, UrlEntry, load_catalogue
 from images.manifest import Manifest
+from images.pinning import find_pin, write_pin
 from images.progress import Reporter, reporter_for
+from matrix.load import load
 from matrix.mistakes import Mistakes, Problem, unknown
 from matrix.places import cache_dir
 
 app = typer.Typer(
-    help="List, build, fetch, verify and prune guest images.",
+    help="List, build, pin, fetch, verify and prune guest images.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -59,9 +61,47 @@ def build(names: Names = None, *, matrix: Overlays = None, anew: Anew = False) -
 
 
 @app.command()
-def fetch(names: Names = None, *, matrix: Overlays = None, anew: Anew = False) -> None:
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image ids.")],
+    *,
+    matrix: Overlays = None,
+    anew: Anew = False,
+) -> None:
     """Fetch ready images by their digest, unless the cache has them."""
     _obtain(names, matrix, anew=anew, kind="url")
+
+
+@app.command()
+def pin(
+    name: Annotated[str, typer.Argument(metavar="GUEST|IMAGE", help="A guest's id, or an image's.")],
+    *,
+    matrix: Overlays = None,
+    only_print: Annotated[bool, typer.Option("--print", help="Print the digest and change no file.")] = False,
+) -> None:
+    """Look up an image's digest in its vendor's list of checksums, check the list's signature, and write it down.
+
+    Written is the entry in the --matrix folder that holds it; else a copy in the last such folder; else the entry itself.
+    """
+    catalogue = load_catalogue(matrix or ())
+    if name not in catalogue:
+        guests = load(matrix or ()).guests
+        if name not in guests or guests[name].image not in catalogue:
+            raise Mistakes([Problem("images", 0, "", unknown("guest or image", name, sorted({*catalogue, *guests})))])
+        name = guests[name].image
+    entry = catalogue[name]
+    if not isinstance(entry, UrlEntry):
+        raise Mistakes([Problem("images", 0, name, "is built from packages; only an image by address has a digest")])
+    found = find_pin(entry, catalogue.vendor_keys)
+    before = entry.sha256 or entry.sha512
+    change = "unchanged" if before == found.digest else f"was {before}" if before else "had none"
+    signed = f"signed by {found.signer}" if found.signer else "not signed"
+    _print(f"{name}: {found.algorithm} {found.digest} ({change}); {found.list_address}, {signed}")
+    if not only_print:
+        source = catalogue.files[name]
+        own = any(source.is_relative_to(folder) for folder in matrix or ())
+        target = source if own or not matrix else matrix[-1] / "images" / source.name
+        write_pin(found, source, target)
+        _print(f"{name}: written to {target}")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from images.faults import ImageFault
 _PACKAGE_OF = {
     "debugfs": "e2fsprogs",
     "fakeroot": "fakeroot",
+    "gpgv": "gpgv",
     "mcopy": "mtools",
     "mformat": "mtools",
     "mke2fs": "e2fsprogs",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import stat
 from pathlib import Path
+from time import monotonic
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -22,8 +23,11 @@ MAX_BYTES = 64 * 1024**3
 """No image file is larger than 64 GiB; a server that sends more is not believed."""
 
 _ATTEMPTS = 3
-# A server may be slow, but must send something every half minute (a slow loris is cut off by the total below it).
+# A server may be slow, but must send something every half minute, and in every minute as much as an old modem would:
+# one that dribbles a byte now and then (slow loris) would keep a run for ever.
 _TIMEOUT = httpx.Timeout(30.0)
+_MINUTE = 60.0
+_LEAST_A_MINUTE = 256 * 1024
 
 
 def fetch(entry: UrlEntry, partial: Path, target: Path, report: Reporter) -> None:
@@ -32,29 +36,30 @@ def fetch(entry: UrlEntry, partial: Path, target: Path, report: Reporter) -> Non
     The caller holds a lock, so nobody else writes `partial`. Raises ImageFault; OSError when the disk is full.
     """
     if entry.url.startswith(("http://", "https://")):
-        with report.task(f"{entry.id}: downloading {_shown(entry.url)}") as task:
+        with report.task(f"{entry.id}: downloading {shown_address(entry.url)}") as task:
             _download(entry, partial, task)
         _verify(entry, partial, report, forget=True)
         partial.replace(target)
         return
-    source = _local(entry)
+    source = local_file(entry.id, entry.url)
     with report.task(f"{entry.id}: copying {source}"):
         shutil.copyfile(source, target)
     _verify(entry, target, report, forget=False)
 
 
-def _local(entry: UrlEntry) -> Path:
-    parts = urlsplit(entry.url)
+def local_file(name: str, address: str) -> Path:
+    """The regular file that a path or a file:// address of the entry `name` leads to. Raises ImageFault."""
+    parts = urlsplit(address)
     if parts.scheme not in {"", "file"} or parts.netloc not in {"", "localhost"}:
         raise ImageFault(
-            f"{entry.id}: cannot fetch {_shown(entry.url)}; allowed are http://, https://, file:/// and paths"
+            f"{name}: cannot fetch {shown_address(address)}; allowed are http://, https://, file:/// and paths"
         )
-    source = Path(unquote(parts.path) if parts.scheme else entry.url)
+    source = Path(unquote(parts.path) if parts.scheme else address)
     try:
         if not stat.S_ISREG(source.stat().st_mode):
-            raise ImageFault(f"{entry.id}: {source} is not a regular file")
+            raise ImageFault(f"{name}: {source} is not a regular file")
     except OSError as error:
-        raise ImageFault(f"{entry.id}: {source}: {error.strerror or error}") from error
+        raise ImageFault(f"{name}: {source}: {error.strerror or error}") from error
     return source
 
 
@@ -67,7 +72,7 @@ def _verify(entry: UrlEntry, path: Path, report: Reporter, *, forget: bool) -> N
         if forget:
             path.unlink()
         raise ImageFault(
-            f"{entry.id}: {_shown(entry.url)} has {algorithm} {seen} ({size} bytes), the catalogue says {expected}; not used"
+            f"{entry.id}: {shown_address(entry.url)} has {algorithm} {seen} ({size} bytes), the catalogue says {expected}; not used"
         )
 
 
@@ -80,14 +85,14 @@ def _download(entry: UrlEntry, partial: Path, task: Task) -> None:
                 _receive(client, entry, partial, before, task)
                 return
             except _Refused as refused:
-                raise ImageFault(f"{entry.id}: {_shown(entry.url)}: {refused}") from refused
+                raise ImageFault(f"{entry.id}: {shown_address(entry.url)}: {refused}") from refused
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 failure = str(error) or type(error).__name__
             if partial.exists() and partial.stat().st_size > before:
                 continue
     kept = partial.stat().st_size if partial.exists() else 0
     resume = f"; {kept} bytes are kept and the next try goes on from there" if kept else ""
-    raise ImageFault(f"{entry.id}: {_shown(entry.url)}: {failure}{resume}")
+    raise ImageFault(f"{entry.id}: {shown_address(entry.url)}: {failure}{resume}")
 
 
 class _Refused(Exception):
@@ -124,6 +129,7 @@ def _room(partial: Path, start: int, total: int | None) -> None:
 
 def _write(answer: httpx.Response, partial: Path, start: int, total: int | None, task: Task) -> None:
     done = start
+    since, before = monotonic(), start
     with partial.open("ab" if start else "wb") as file:
         # As it comes, so that an interruption loses nothing of what was received.
         for chunk in answer.iter_raw():
@@ -132,11 +138,17 @@ def _write(answer: httpx.Response, partial: Path, start: int, total: int | None,
                 raise _Refused(f"the server sends more than {MAX_BYTES} bytes")
             file.write(chunk)
             task.advance(done, total)
+            if monotonic() - since > _MINUTE:
+                if done - before < _LEAST_A_MINUTE:
+                    raise _Refused(
+                        f"the server sent {done - before} bytes in {_MINUTE:g} s; try again, or another mirror"
+                    )
+                since, before = monotonic(), done
     if total is not None and done != total:
         raise httpx.HTTPError(f"the connection ended after {done} of {total} bytes")
 
 
-def _shown(url: str) -> str:
+def shown_address(url: str) -> str:
     """`url` without a password or a signed query in it, for messages."""
     parts = urlsplit(url)
     if not parts.scheme:

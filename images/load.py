@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from images.model import BuildEntry, ImageEntry, PlannedBuild, Recipe, Source, UrlEntry
+from images.vendor_keys import TrustedKey, load_keys
 from matrix.document import Document, Mistakes, Problem, read_document
 from matrix.mistakes import unknown
 
@@ -16,7 +17,16 @@ _SHIPPED = Path(__file__).resolve().parent
 class Catalogue(Mapping[str, Source]):
     """All images that are known, by id, in the order of their ids; every build has its recipe resolved."""
 
-    def __init__(self, sources: Iterable[Source]) -> None:
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        files: Mapping[str, Path] | None = None,
+        keys: Mapping[str, TrustedKey] | None = None,
+    ) -> None:
+        self.files = dict(files or {})
+        """The file in which each image is written."""
+        self.vendor_keys = dict(keys or {})
+        """Vendors' keys by name."""
         self._sources = {source.id: source for source in sorted(sources, key=lambda source: source.id)}
 
     def __getitem__(self, name: str) -> Source:
@@ -40,14 +50,20 @@ def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
     for overlay in overlays:
         entries |= _layer(_yaml_files(overlay / "images"), ImageEntry, problems)
         recipes |= _layer(_yaml_files(overlay / "images" / "recipes"), Recipe, problems)
+    keys = load_keys(overlays, problems)
     resolved = {name: _resolve(document, recipes, problems) for name, document in recipes.items()}
     for document in entries.values():
         entry = document.value
         if isinstance(entry, BuildEntry) and entry.recipe not in recipes:
             problems.append(_problem(document, "recipe", unknown("recipe", entry.recipe, sorted(recipes))))
+        if isinstance(entry, UrlEntry) and entry.checksums and entry.checksums.signature:
+            key = entry.checksums.signature.key
+            if key not in keys:
+                problems.append(_problem(document, "checksums", unknown("key", key, sorted(keys))))
     if problems:
         raise Mistakes(problems)
-    return Catalogue(_source(document, resolved) for document in entries.values())
+    sources = [_source(document, resolved) for document in entries.values()]
+    return Catalogue(sources, {name: Path(document.origin.file) for name, document in entries.items()}, keys)
 
 
 def _yaml_files(folder: Path) -> list[Path]:
@@ -93,7 +109,16 @@ def _source(document: Document[Any], recipes: Mapping[str, Recipe]) -> Source:
     entry: BuildEntry | UrlEntry = document.value
     if isinstance(entry, BuildEntry):
         return PlannedBuild(entry=entry, recipe=recipes[entry.recipe])
-    if "://" in entry.url:
-        return entry
-    # A relative path counts from the file it is written in.
-    return entry.model_copy(update={"url": str((Path(document.origin.file).resolve().parent / entry.url).resolve())})
+    folder = Path(document.origin.file).resolve().parent
+    lists = entry.checksums
+    if lists is not None:
+        signature = lists.signature
+        if signature is not None and signature.url is not None:
+            signature = signature.model_copy(update={"url": _absolute(signature.url, folder)})
+        lists = lists.model_copy(update={"url": _absolute(lists.url, folder), "signature": signature})
+    return entry.model_copy(update={"url": _absolute(entry.url, folder), "checksums": lists})
+
+
+def _absolute(address: str, folder: Path) -> str:
+    """A relative path counts from the folder of the file it is written in."""
+    return address if "://" in address else str((folder / address).resolve())

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from images.words import (
     FileContent,
     FileMode,
+    FileName,
     GeneratorName,
     GuestPath,
     ImageAddress,
@@ -160,6 +161,35 @@ class BuildEntry(Entry):
     disk: DiskLayout = DiskLayout()
 
 
+class ListSignature(Strict):
+    """How a list of checksums is signed: in a file of its own (`detached`, at `url`) or in itself (`clearsigned`).
+
+    `key` is the name of a file in images/keys, without its ending.
+    """
+
+    kind: Literal["detached", "clearsigned"]
+    url: ImageAddress | None = None
+    key: Id
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> ListSignature:
+        if (self.kind == "detached") != (self.url is not None):
+            raise ValueError("url: a detached signature needs one, a clearsigned list has none")
+        return self
+
+
+class Checksums(Strict):
+    """A vendor's list of digests: `gnu` has lines "HEX  FILE", `bsd` "SHA256 (FILE) = HEX", `bare` one HEX.
+
+    `file` is the image's name in the list, if it is not the last part of its address.
+    """
+
+    url: ImageAddress
+    style: Literal["gnu", "bsd", "bare"]
+    file: FileName | None = None
+    signature: ListSignature | None = None
+
+
 Compression = Literal["none", "xz", "gz", "bz2", "zst", "zip"]
 DiskFormat = Literal["qcow2", "raw", "vmdk", "vhdx", "vdi", "vpc"]
 """As qemu-img calls them; `vpc` is Microsoft's older VHD."""
@@ -174,6 +204,10 @@ class UrlEntry(Entry):
     sha256: Sha256 | None = None
     sha512: Sha512 | None = None
     """Of the file as it is published, packed if it is packed."""
+    digest_from: Text | None = None
+    """Where the digest was read, if that is not plain from `origin`; `images pin` writes it."""
+    checksums: Checksums | None = None
+    """Where the vendor publishes it; `images pin` reads it there."""
     compression: Compression = "none"
     unpacked_gib: Annotated[int, Field(ge=1, le=1024)] = 64
     """The most that a packed image may unpack to."""
@@ -184,9 +218,15 @@ class UrlEntry(Entry):
 
     @model_validator(mode="after")
     def _named_by_digest(self) -> UrlEntry:
-        if (self.sha256 is None) == (self.sha512 is None):
+        digests = sum(each is not None for each in (self.sha256, self.sha512))
+        if digests > 1 or (digests == 0 and self.checksums is None):
             raise ValueError("exactly one of sha256 and sha512 is needed; nothing is used without a digest")
         return self
+
+    @property
+    def provenance(self) -> str:
+        """Who publishes the image and where its digest was read."""
+        return f"{self.origin}; digest: {self.digest_from}" if self.digest_from else self.origin
 
 
 class PlannedBuild(Strict):

@@ -74,6 +74,10 @@ class Store:
         Raises ImageFault.
         """
         report = report or SilentReporter()
+        if isinstance(source, UrlEntry) and not (source.sha256 or source.sha512):
+            raise ImageFault(
+                f"{source.id}: has no digest yet, so it is not used; first: guestcert images pin {source.id}"
+            )
         key = self.key_of(source)
         with self._one_line(source.id), self._alone(key, source.id, report):
             self._workspaces.sweep()
@@ -175,7 +179,7 @@ class Store:
         disk_format: Literal["qcow2", "raw"] = "raw" if source.format == "raw" else "qcow2"
         if not plain:
             open_up(source, fetched, ready, report)
-        return _Made(disk_format, source.root_device, source.seed, source.origin, ())
+        return _Made(disk_format, source.root_device, source.seed, source.provenance, ())
 
     def _build(self, source: PlannedBuild, key: str, work: Path, report: Reporter) -> _Made:
         try:

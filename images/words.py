@@ -61,6 +61,11 @@ GuestPath = Annotated[str, AfterValidator(_check_guest_path)]
 KernelArgument = Annotated[str, _matching(_KERNEL_ARGUMENT, "one kernel argument of letters, digits and '_.,:=/@+-'")]
 Mirror = Annotated[str, _matching(_MIRROR, "an address http://, https://, file:// or copy:// without spaces")]
 ImageAddress = Annotated[str, _matching(_URL, "an address or a path of printable ASCII without spaces")]
+KeyFile = Annotated[
+    str, _matching(re.compile(r"[a-z0-9][a-z0-9._-]{0,59}\.asc"), "a file name of a-z, 0-9 and '._-' that ends in .asc")
+]
+KeyFingerprint = Annotated[str, _matching(re.compile(r"[0-9A-F]{40}"), "40 hexadecimal digits in capitals")]
+FileName = Annotated[str, _matching(re.compile(r"[!-.0-~]{1,255}"), "a file's name without its folder")]
 FileMode = Annotated[str, _matching(_MODE, "a file mode of four octal digits")]
 FileContent = Annotated[str, AfterValidator(_check_content)]
 Sha256 = Annotated[str, _matching(re.compile(r"[0-9a-f]{64}"), "64 lower-case hexadecimal digits")]

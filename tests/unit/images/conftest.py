@@ -66,6 +66,7 @@ class MisbehavingServer:
         self.body = body
         self.fault = ""
         self.requests: list[str] = []
+        self._over = threading.Event()
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -106,6 +107,14 @@ class MisbehavingServer:
         length = len(body) + {"announces more": 4096, "absurd length": 1 << 50}.get(self.fault, 0)
         request.send_header("Content-Length", str(length))
         request.end_headers()
+        if self.fault == "dribbles":
+            for byte in body:
+                if self._over.wait(0.01):
+                    return
+                try:
+                    request.wfile.write(bytes([byte]))
+                except OSError:
+                    return
         cut_short = self.fault == "truncates" or (
             self.fault in {"truncates once", "no ranges"} and len(self.requests) == 1
         )
@@ -114,6 +123,7 @@ class MisbehavingServer:
 
     def close(self) -> None:
         """Stop serving."""
+        self._over.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

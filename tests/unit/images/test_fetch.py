@@ -102,6 +102,16 @@ def test_wrong_bytes_are_not_used_and_not_resumed(
     assert list((cache / "images/objects").iterdir()) == []
 
 
+def test_a_server_that_dribbles_is_left(
+    store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("images.fetch._MINUTE", 0.2)
+    server.fault = "dribbles"
+    with pytest.raises(ImageFault, match=r"the server sent \d+ bytes in 0\.2 s"):
+        store.obtain(entry_for(disk, url=server.url))
+    assert len(server.requests) == 1
+
+
 def test_a_password_in_the_address_is_not_printed(
     store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
 ) -> None:

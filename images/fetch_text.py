@@ -1,0 +1,59 @@
+"""Fetch a small file, such as a list of checksums, as a whole and within one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+
+from images.faults import ImageFault
+from images.fetch import local_file, shown_address
+
+MAX_BYTES = 4 * 1024**2
+"""No list of checksums or signature is larger than 4 MiB (that of all Ubuntu releases has 50 kB)."""
+
+
+def fetch_small(name: str, address: str, deadline: float) -> bytes:
+    """The content at `address`: http(s)://, file:// or a path. `name` is whose it is, for messages.
+
+    Not a byte is taken after `deadline` seconds, however slowly a server dribbles. Raises ImageFault.
+    """
+    if not address.startswith(("http://", "https://")):
+        path = local_file(name, address)
+        try:
+            with path.open("rb") as file:
+                return _bounded(name, address, file.read(MAX_BYTES + 1))
+        except OSError as error:
+            raise ImageFault(f"{name}: {path}: {error.strerror or error}") from error
+    try:
+        return _bounded(name, address, asyncio.run(_get(address, deadline)))
+    except TimeoutError as error:
+        raise ImageFault(f"{name}: {shown_address(address)}: is not here after {deadline:g} s") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ImageFault(f"{name}: {shown_address(address)}: {error or type(error).__name__}") from error
+
+
+async def _get(address: str, deadline: float) -> bytes:
+    content = b""
+    headers = {"Accept-Encoding": "identity"}
+    async with (
+        asyncio.timeout(deadline),
+        httpx.AsyncClient(follow_redirects=True, timeout=None, headers=headers) as client,  # noqa: S113 -- the line above
+        client.stream("GET", address) as answer,
+    ):
+        if answer.status_code != httpx.codes.OK:
+            raise httpx.HTTPError(f"the server answered {answer.status_code} {answer.reason_phrase}")
+        async for piece in answer.aiter_raw():
+            content += piece
+            if len(content) > MAX_BYTES:
+                break
+        length = answer.headers.get("Content-Length", "")
+        if length.isdecimal() and len(content) <= MAX_BYTES and len(content) != int(length):
+            raise httpx.HTTPError(f"the connection ended after {len(content)} of {length} bytes")
+    return content
+
+
+def _bounded(name: str, address: str, content: bytes) -> bytes:
+    if len(content) > MAX_BYTES:
+        raise ImageFault(f"{name}: {shown_address(address)}: has more than {MAX_BYTES} bytes, which no such list has")
+    return content

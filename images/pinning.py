@@ -1,0 +1,139 @@
+"""Find the digest of an image in its vendor's list of checksums, whose signature is checked where there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from images.faults import ImageFault
+from images.fetch import shown_address
+from images.fetch_text import fetch_small
+from images.model import Checksums, UrlEntry
+from images.vendor_keys import TrustedKey, verify_clearsigned, verify_detached
+from matrix.document import read_document
+
+_HEX = r"([0-9A-Fa-f]{128}|[0-9A-Fa-f]{64})"
+# coreutils: a backslash in front says that the name is escaped, which no image's name is.
+_GNU = re.compile(_HEX + r" [ *](.+)")
+_BSD = re.compile(r"SHA(?:256|512) ?\((.+)\) ?= " + _HEX)
+_BARE = re.compile(_HEX + r"(?:\s+\*?\S+)?")
+_PINNED = re.compile(r"(?:sha256|sha512|digest_from):")
+_ALGORITHMS: dict[int, Literal["sha256", "sha512"]] = {64: "sha256", 128: "sha512"}
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A digest as the vendor's list has it; `signer` is the fingerprint of the key that signed the list."""
+
+    algorithm: Literal["sha256", "sha512"]
+    digest: str
+    list_address: str
+    signer: str | None
+
+    def source(self, today: date) -> str:
+        """Where the digest comes from, for `digest_from`."""
+        signed = f"signed by {self.signer}" if self.signer else "not signed"
+        return f"{self.list_address}, {signed}, read on {today}"
+
+
+def find_pin(entry: UrlEntry, keys: Mapping[str, TrustedKey], deadline: float = 60.0) -> Pin:
+    """Fetch the list of checksums of `entry`, check it, and find the image in it.
+
+    Each file that is fetched must be here within `deadline` seconds. Raises ImageFault.
+    """
+    lists = entry.checksums
+    if lists is None:
+        raise ImageFault(f"{entry.id}: its entry names no list of checksums; write sha256 or sha512 by hand")
+    content = fetch_small(entry.id, lists.url, deadline)
+    signer = None
+    signature = lists.signature
+    if signature is not None:
+        detached = fetch_small(entry.id, signature.url, deadline) if signature.url else None
+        try:
+            if detached is None:
+                content, signer = verify_clearsigned(content, keys[signature.key])
+            else:
+                signer = verify_detached(content, detached, keys[signature.key])
+        except ImageFault as fault:
+            raise ImageFault(f"{entry.id}: {shown_address(lists.url)}: {fault}") from fault
+    name = lists.file or unquote(PurePosixPath(urlsplit(entry.url).path).name)
+    found = _digests(content.decode("utf-8", "replace"), lists, name)
+    where = f"{entry.id}: {shown_address(lists.url)}"
+    if not found:
+        raise ImageFault(f"{where}: has no {lists.style} line for {name!r}")
+    # The one that the entry has already, else the longest.
+    have = "sha256" if entry.sha256 else "sha512" if entry.sha512 else None
+    algorithm = have if have is not None and have in found else max(found)
+    if len(found[algorithm]) > 1:
+        raise ImageFault(f"{where}: has {len(found[algorithm])} different {algorithm} digests for {name!r}")
+    (digest,) = found[algorithm]
+    return Pin(_ALGORITHMS[len(digest)], digest, shown_address(lists.url), signer)
+
+
+def _digests(text: str, lists: Checksums, name: str) -> dict[str, set[str]]:
+    """Digests for `name`, by algorithm."""
+    found: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        line = line.strip()  # noqa: PLW2901
+        digest = None
+        if lists.style == "gnu" and (match := _GNU.fullmatch(line)):
+            digest = match[1] if match[2].removeprefix("./") == name else None
+        elif lists.style == "bsd" and (match := _BSD.fullmatch(line)):
+            digest = match[2] if match[1] == name else None
+        elif lists.style == "bare" and (match := _BARE.fullmatch(line)):
+            digest = match[1]
+        if digest is not None:
+            found.setdefault(_ALGORITHMS[len(digest)], set()).add(digest.lower())
+    return found
+
+
+def write_pin(pin: Pin, source: Path, target: Path) -> None:
+    """Write the entry that stands in `source` with `pin` to `target` (which may be `source`), keeping everything else as it is.
+
+    Raises ImageFault if the file cannot be written or is not of the plain form that can be changed line by line.
+    """
+    before = _only(source)
+    if before is None:
+        raise ImageFault(f"{source}: is not the entry of an image by address any more")
+    fields = {pin.algorithm: pin.digest, "digest_from": pin.source(datetime.now(UTC).date())}
+    wanted = before.model_copy(update={"sha256": None, "sha512": None} | fields)
+    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial.yaml")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(_with_fields(source.read_text(encoding="utf-8"), fields), encoding="utf-8")
+        if _only(partial) != wanted:
+            values = "; ".join(f"{name}: {value}" for name, value in fields.items())
+            raise ImageFault(f"{source}: is not written one field a line; put in by hand {values}")
+        partial.replace(target)
+    except OSError as error:
+        raise ImageFault(f"{target}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _only(path: Path) -> UrlEntry | None:
+    """The entry in a file as it stands there, or None if it cannot be read."""
+    documents = read_document(path, UrlEntry).documents
+    return documents[0].value if documents else None
+
+
+def _with_fields(text: str, fields: Mapping[str, str]) -> str:
+    """`text` with these fields after the line of its `url`, instead of those that were there."""
+    kept: list[str] = []
+    dropping = False
+    for line in text.splitlines():
+        # What is indented belongs to the line before it.
+        dropping = dropping if line[:1] in {" ", "\t"} else bool(_PINNED.match(line))
+        if not dropping:
+            kept.append(line)
+    at = next((number for number, line in enumerate(kept, 1) if line.startswith("url:")), len(kept))
+    # A JSON string is a YAML string.
+    kept[at:at] = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
+    return "\n".join(kept) + "\n"

@@ -1,0 +1,137 @@
+"""The vendors' OpenPGP keys in keys/, and what they say about a signed list of checksums.
+
+Verification is gpgv's: it knows one keyring, trusts what is in it and nothing else, and talks to nobody.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from images.command import find
+from images.faults import ImageFault
+from images.model import Strict
+from images.words import KeyFile, KeyFingerprint, Some
+from matrix.document import Problem, read_items
+from matrix.words import Text
+
+_SHIPPED = Path(__file__).resolve().parent / "keys"
+_BLOCK = re.compile(r"-----BEGIN PGP PUBLIC KEY BLOCK-----(.*?)-----END PGP PUBLIC KEY BLOCK-----", re.DOTALL)
+# gpg's doc/DETAILS: the last field of VALIDSIG is the primary key's fingerprint, whatever subkey signed.
+_VALID = re.compile(r"^\[GNUPG:\] VALIDSIG .*\b([0-9A-F]{40})$", re.MULTILINE)
+# Only a signature that is good in every respect gives GOODSIG: an expired or revoked key gives another word.
+_GOOD = re.compile(r"^\[GNUPG:\] GOODSIG ", re.MULTILINE)
+_BAD = re.compile(r"^\[GNUPG:\] (EXPSIG|EXPKEYSIG|REVKEYSIG|BADSIG|ERRSIG)\b", re.MULTILINE)
+_MEANING = {
+    "EXPSIG": "the signature has expired",
+    "EXPKEYSIG": "the key has expired",
+    "REVKEYSIG": "the key is revoked",
+    "BADSIG": "the content is not what was signed",
+    "ERRSIG": "it was made with another key",
+}
+
+
+class VendorKey(Strict):
+    """An entry of keys.yaml: a file of armoured keys beside it, and where they come from."""
+
+    file: KeyFile
+    fingerprints: Annotated[tuple[KeyFingerprint, ...], Some]
+    owner: Text
+    signs: Text
+    origin: Text
+    licence: Text
+    expires: Text | None = None
+
+
+@dataclass(frozen=True)
+class TrustedKey:
+    """A key that a signature may be checked against."""
+
+    name: str
+    path: Path
+    fingerprints: tuple[str, ...]
+
+
+def load_keys(overlays: Sequence[Path], problems: list[Problem]) -> dict[str, TrustedKey]:
+    """Shipped keys and those in `images/keys/` of overlays, by name (the file's without `.asc`)."""
+    keys: dict[str, TrustedKey] = {}
+    for folder in (_SHIPPED, *(overlay / "images" / "keys" for overlay in overlays)):
+        if not (folder / "keys.yaml").exists():
+            continue
+        reading = read_items(folder / "keys.yaml", "keys", VendorKey)
+        problems.extend(reading.problems)
+        for document in reading.documents:
+            key = document.value
+            name = key.file.removesuffix(".asc")
+            if not (folder / key.file).is_file():
+                problems.append(
+                    Problem(document.origin.file, document.origin.line("file"), "file", f"{key.file} is not beside it")
+                )
+            keys[name] = TrustedKey(name, folder / key.file, key.fingerprints)
+    return keys
+
+
+def verify_detached(content: bytes, signature: bytes, key: TrustedKey) -> str:
+    """The fingerprint of the key that made `signature` of `content`. Raises ImageFault if `key` did not."""
+    with tempfile.TemporaryDirectory(prefix="guestcert-") as name:
+        folder = Path(name)
+        (folder / "content").write_bytes(content)
+        (folder / "signature").write_bytes(signature)
+        return _gpgv(folder, key, ["--", str(folder / "signature"), str(folder / "content")])
+
+
+def verify_clearsigned(document: bytes, key: TrustedKey) -> tuple[bytes, str]:
+    """The text that was signed, without what stands around it, and the key's fingerprint. Raises ImageFault."""
+    with tempfile.TemporaryDirectory(prefix="guestcert-") as name:
+        folder = Path(name)
+        (folder / "document").write_bytes(document)
+        # What gpgv writes is what was signed; text before and after the signed part is not in it.
+        signed = folder / "signed"
+        signer = _gpgv(folder, key, ["--output", str(signed), "--", str(folder / "document")])
+        return signed.read_bytes(), signer
+
+
+def _gpgv(folder: Path, key: TrustedKey, arguments: Sequence[str]) -> str:
+    keyring = folder / "keyring.gpg"
+    keyring.write_bytes(_without_armour(key))
+    options = ["--homedir", str(folder), "--keyring", str(keyring), "--status-fd", "1"]
+    # In English and without escapes, and no longer than any list takes.
+    done = subprocess.run(
+        [find("gpgv"), *options, *arguments],
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    said = done.stdout.decode(errors="replace")
+    failure = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] if done.returncode else ""
+    bad = _BAD.search(said)
+    valid = {match[1] for match in _VALID.finditer(said)}
+    if failure or bad or not _GOOD.search(said) or not valid or not valid <= set(key.fingerprints):
+        why = _MEANING[bad[1]] if bad else failure or "there is no signature by it"
+        raise ImageFault(f"not signed with the key {key.name} ({', '.join(key.fingerprints)}): {why}")
+    return min(valid)
+
+
+def _without_armour(key: TrustedKey) -> bytes:
+    """The keys of a file as gpgv reads them (RFC 9580, 6.2); their checksums are not needed, their ids are known."""
+    try:
+        text = key.path.read_text(encoding="ascii")
+        packets = b""
+        for block in _BLOCK.findall(text.replace("\r", "")):
+            # Headers such as "Comment:" end at the first empty line.
+            body = (
+                block.removeprefix("\n").partition("\n")[2] if block.startswith("\n\n") else block.partition("\n\n")[2]
+            )
+            packets += base64.b64decode("".join(line for line in body.split("\n") if not line.startswith("=")))
+    except (OSError, UnicodeDecodeError, binascii.Error) as error:
+        raise ImageFault(f"{key.path}: is not a file of armoured keys: {error}") from error
+    return packets
