@@ -8,6 +8,7 @@ import pytest
 
 from images import PlannedBuild, UrlEntry, load_catalogue
 from images.model import BuildEntry, Recipe
+from matrix.load import load
 from matrix.mistakes import Mistakes
 
 _URL = """\
@@ -54,6 +55,27 @@ def test_what_is_shipped_is_valid_and_says_what_it_changes() -> None:
                 assert file.path in text
             for package in [package for group in recipe.packages for package in group.packages]:
                 assert package in text
+
+
+def test_every_vendor_image_says_where_its_digest_is_from() -> None:
+    catalogue = load_catalogue()
+    vendors = [source for source in catalogue.values() if isinstance(source, UrlEntry)]
+    assert len(vendors) >= 20
+    for entry in vendors:
+        pinned = entry.sha256 or entry.sha512
+        # What nobody compared with the vendor's list says so, until `images pin` did.
+        assert entry.digest_from if pinned else entry.checksums, entry.id
+        assert entry.url.startswith("https://"), entry.id
+        if entry.checksums and entry.checksums.signature:
+            assert entry.checksums.signature.key in catalogue.vendor_keys
+
+
+def test_every_guest_that_nobody_ran_here_is_left_out_of_a_plain_run() -> None:
+    matrix = load()
+    built = {source.id for source in load_catalogue().values() if isinstance(source, PlannedBuild)}
+    assert {guest.id for guest in matrix.guests.values() if guest.image not in built} == {
+        guest.id for guest in matrix.guests.values() if guest.never_run_here
+    }
 
 
 def test_a_relative_path_counts_from_its_file(overlay: Path) -> None:

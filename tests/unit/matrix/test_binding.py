@@ -113,7 +113,9 @@ def plan() -> Plan:
     data = load()
     issue = {"id": "r", "kind": "known-issue", "reason": "</x>'\"$(id)", "expires": TODAY}
     cells = expand(
-        matrix(list(data.guests.values()), list(data.hypervisors.values()), Rule.model_validate(issue)), today=TODAY
+        matrix(list(data.guests.values()), list(data.hypervisors.values()), Rule.model_validate(issue)),
+        Selection(guest=("debian-12", "debian-13")),
+        today=TODAY,
     )
     return Plan(
         run_id="20260101-000000",

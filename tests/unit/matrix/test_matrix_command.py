@@ -89,7 +89,7 @@ def test_explain_as_json(capsys: pytest.CaptureFixture[str], measured: str) -> N
     [
         (
             ["list", "--guest", "debain-12"],
-            "--guest: unknown guest 'debain-12', did you mean 'debian-12'? (allowed: debian-12, debian-13",
+            "--guest: unknown guest 'debain-12', did you mean 'debian-12'? (allowed: ",
         ),
         (["list", "--cell", "x;y"], "--cell: must be a glob of a-z, 0-9, "),
         (["list", "--profile", "smok"], "--profile: unknown profile 'smok', did you mean 'smoke'?"),

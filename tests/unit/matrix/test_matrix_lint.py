@@ -102,14 +102,15 @@ def findings(tmp_path: Path) -> list[str]:
         tmp_path / "suites",
         boot__a="import pytest\n@pytest.mark.requires('agnet')\ndef test_cold_boot(): ...\n@pytest.mark.requires('a b')\ndef test_extra(): ...\n",
     )
-    found = lint(load([overlay]), today=TODAY, probes=scan([suites]), images={"debian-12", "debian-13", "s390"})
+    shipped = {guest.image for guest in load().guests.values()}
+    found = lint(load([overlay]), today=TODAY, probes=scan([suites]), images={*shipped, "s390"})
     return [str(finding).replace(f"{tmp_path}/", "") for finding in found]
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "mistake: overlay/guests/old.yaml:5: image: unknown image 'old' (allowed: debian-12, debian-13, s390)",
+        "mistake: overlay/guests/old.yaml:5: image: unknown image 'old' (allowed: ",
         "mistake: overlay/profiles.yaml:2: required[1]: unknown probe 'boot/gone', did you mean 'boot/extra'? (allowed: boot/cold_boot, boot/extra)",
         "mistake: suites/boot/test_a.py:3: requires: unknown capability 'agnet', did you mean 'agent'?",
         "mistake: suites/boot/test_a.py:5: requires: 'a b' is no requirement (allowed: name, !name, name>=2, name==word, a|b)",
