@@ -15,16 +15,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from images import Catalogue, Source, Store, UrlEntry, load_catalogue
+from images import Catalogue, PlannedBuild, Source, Store, UrlEntry, UserEntry, load_catalogue
 from images.manifest import Manifest
 from images.pinning import find_pin, write_pin
 from images.progress import Reporter, reporter_for
+from images.supplying import write_supplied
 from matrix.load import load
 from matrix.mistakes import Mistakes, Problem, unknown
 from matrix.places import cache_dir
 
 app = typer.Typer(
-    help="List, build, pin, fetch, verify and prune guest images.",
+    help="List, build, pin, supply, fetch, verify and prune guest images.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -83,14 +84,10 @@ def pin(
     Written is the entry in the --matrix folder that holds it; else a copy in the last such folder; else the entry itself.
     """
     catalogue = load_catalogue(matrix or ())
-    if name not in catalogue:
-        guests = load(matrix or ()).guests
-        if name not in guests or guests[name].image not in catalogue:
-            raise Mistakes([Problem("images", 0, "", unknown("guest or image", name, sorted({*catalogue, *guests})))])
-        name = guests[name].image
-    entry = catalogue[name]
+    entry = _of_guest_or_image(catalogue, name, matrix)
+    name = entry.id
     if not isinstance(entry, UrlEntry):
-        raise Mistakes([Problem("images", 0, name, "is built from packages; only an image by address has a digest")])
+        raise Mistakes([Problem("images", 0, name, "has no address; only an image by address has a digest to look up")])
     found = find_pin(entry, catalogue.vendor_keys)
     before = entry.sha256 or entry.sha512
     change = "unchanged" if before == found.digest else f"was {before}" if before else "had none"
@@ -102,6 +99,33 @@ def pin(
         target = source if own or not matrix else matrix[-1] / "images" / source.name
         write_pin(found, source, target)
         _print(f"{name}: written to {target}")
+
+
+@app.command()
+def supply(
+    name: Annotated[str, typer.Argument(metavar="GUEST|IMAGE", help="A guest's id, or an image's.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The disk image, as its vendor gave it.")],
+    *,
+    matrix: Annotated[list[Path], typer.Option("--matrix", metavar="DIR", help="Write the entry below DIR.")],
+) -> None:
+    """Name the file of an image that its vendor gives to customers only. The file stays where it is until it is used."""
+    below = matrix[:-1]  # the last one gets the entry, or has it from the last time
+    entry = _of_guest_or_image(load_catalogue(below), name, below)
+    if not isinstance(entry, UserEntry):
+        raise Mistakes([Problem("images", 0, entry.id, "needs no file; only an image of kind user does")])
+    target = matrix[-1] / "images" / f"{entry.id}.yaml"
+    write_supplied(entry, file, target, _reporter())
+    _print(f"{entry.id}: written to {target}")
+
+
+def _of_guest_or_image(catalogue: Catalogue, name: str, matrix: Sequence[Path] | None) -> Source:
+    """The image `name`, or that of the guest `name`. Raises Mistakes."""
+    if name in catalogue:
+        return catalogue[name]
+    guests = load(matrix or ()).guests
+    if name not in guests or guests[name].image not in catalogue:
+        raise Mistakes([Problem("images", 0, "", unknown("guest or image", name, sorted({*catalogue, *guests})))])
+    return catalogue[guests[name].image]
 
 
 @app.command()
@@ -190,7 +214,7 @@ def _rows(catalogue: Catalogue, store: Store) -> list[_Row]:
     for source in catalogue.values():
         manifest = store.known(source)
         seen.add(store.key_of(source))
-        origin = source.origin if isinstance(source, UrlEntry) else source.entry.origin
+        origin = source.entry.origin if isinstance(source, PlannedBuild) else source.origin
         rows.append(_Row(source.id, _kind(source), origin, manifest, current=True))
     others = [manifest for manifest in store.manifests() if manifest.key not in seen]
     rows += [_Row(manifest.entry, manifest.kind, manifest.origin, manifest, current=False) for manifest in others]
@@ -201,7 +225,7 @@ def _obtain(names: Sequence[str] | None, matrix: Sequence[Path] | None, *, anew:
     report = _reporter()
     with _store() as store:
         for source in _chosen(load_catalogue(matrix or ()), names):
-            if _kind(source) == kind:
+            if _kind(source) == kind or (names and isinstance(source, UserEntry)):
                 image = store.obtain(source, report, anew=anew)
                 _print(f"{image.id}: {image.digest} {image.disk}")
             elif names:
@@ -225,7 +249,7 @@ def _chosen(catalogue: Catalogue, names: Sequence[str] | None) -> list[Source]:
 
 
 def _kind(source: Source) -> str:
-    return "url" if isinstance(source, UrlEntry) else "build"
+    return "build" if isinstance(source, PlannedBuild) else source.kind
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from images.faults import ImageFault
 from images.image import Image, create_overlay
 from images.keys import IdentityKeys
 from images.load import Catalogue, load_catalogue
-from images.model import BuildEntry, PlannedBuild, Source, UrlEntry
+from images.model import BuildEntry, PlannedBuild, Source, UrlEntry, UserEntry
 from images.progress import Reporter
 from images.store import Store
 
@@ -21,6 +21,7 @@ __all__ = [
     "Source",
     "Store",
     "UrlEntry",
+    "UserEntry",
     "create_overlay",
     "examine",
     "load_catalogue",

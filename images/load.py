@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from images.model import BuildEntry, ImageEntry, PlannedBuild, Recipe, Source, UrlEntry
+from images.model import BuildEntry, ImageEntry, PlannedBuild, Recipe, Source, UrlEntry, UserEntry
 from images.vendor_keys import TrustedKey, load_keys
 from matrix.document import Document, Mistakes, Problem, read_document
 from matrix.mistakes import unknown
@@ -106,9 +106,11 @@ def _resolve(document: Document[Recipe], recipes: Mapping[str, Document[Recipe]]
 
 
 def _source(document: Document[Any], recipes: Mapping[str, Recipe]) -> Source:
-    entry: BuildEntry | UrlEntry = document.value
+    entry: BuildEntry | UrlEntry | UserEntry = document.value
     if isinstance(entry, BuildEntry):
         return PlannedBuild(entry=entry, recipe=recipes[entry.recipe])
+    if isinstance(entry, UserEntry):
+        return entry
     folder = Path(document.origin.file).resolve().parent
     lists = entry.checksums
     if lists is not None:

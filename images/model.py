@@ -229,6 +229,33 @@ class UrlEntry(Entry):
         return f"{self.origin}; digest: {self.digest_from}" if self.digest_from else self.origin
 
 
+class UserEntry(Entry):
+    """A ready disk image that its vendor gives to customers only: whoever has it supplies the file."""
+
+    kind: Literal["user"]
+    instructions: Text
+    """Where to get which file; the end of a sentence that begins with "get"."""
+    compression: Compression = "none"
+    format: DiskFormat = "qcow2"
+    root_device: KernelArgument = "LABEL=root"
+    seed: Literal["cloud-init", "none"] = "cloud-init"
+
+    def supplied(self, path: str, sha256: str) -> UrlEntry:
+        """The entry of the file at `path` (absolute) with this digest."""
+        return UrlEntry(
+            kind="url",
+            id=self.id,
+            name=self.name,
+            origin=f"{self.origin}; supplied as a file",
+            url=path,
+            sha256=sha256,
+            compression=self.compression,
+            format=self.format,
+            root_device=self.root_device,
+            seed=self.seed,
+        )
+
+
 class PlannedBuild(Strict):
     """A build with its recipe resolved: everything that decides what comes out, and so its key."""
 
@@ -249,7 +276,7 @@ class PlannedBuild(Strict):
         return tuple(lines)
 
 
-Source = PlannedBuild | UrlEntry
-"""What the store obtains."""
+Source = PlannedBuild | UrlEntry | UserEntry
+"""What the store obtains, or says how to come by."""
 
-ImageEntry = Annotated[BuildEntry | UrlEntry, Field(discriminator="kind")]
+ImageEntry = Annotated[BuildEntry | UrlEntry | UserEntry, Field(discriminator="kind")]

@@ -32,7 +32,7 @@ from images.image import Image
 from images.keys import IdentityKeys
 from images.locking import UseLock
 from images.manifest import FILE_NAMES, Manifest, StoredFile, damage, read_manifest, write_manifest
-from images.model import PlannedBuild, Source, UrlEntry
+from images.model import PlannedBuild, Source, UrlEntry, UserEntry
 from images.opening import open_up
 from images.progress import Reporter, SilentReporter
 from images.workspace import Workspaces, remove_tree
@@ -61,6 +61,8 @@ class Store:
         if isinstance(source, UrlEntry):
             packed = [] if source.compression == "none" else [source.compression]
             decides: object = ["url", source.sha256 or source.sha512, source.format, *packed]
+        elif isinstance(source, UserEntry):
+            decides = ["user", source.id]
         else:
             keys = [self.keys.client.public, self.keys.host.public]
             # Without defaults, so that a new optional field does not make every image anew.
@@ -74,6 +76,11 @@ class Store:
         Raises ImageFault.
         """
         report = report or SilentReporter()
+        if isinstance(source, UserEntry):
+            supply = f"guestcert images supply {source.id} FILE --matrix DIR"
+            raise ImageFault(
+                f"{source.id}: its vendor gives it to customers only: get {source.instructions}; then: {supply}"
+            )
         if isinstance(source, UrlEntry) and not (source.sha256 or source.sha512):
             raise ImageFault(
                 f"{source.id}: has no digest yet, so it is not used; first: guestcert images pin {source.id}"
@@ -147,7 +154,7 @@ class Store:
             partial.unlink()
         return size
 
-    def _make(self, source: Source, key: str, report: Reporter) -> Manifest:
+    def _make(self, source: PlannedBuild | UrlEntry, key: str, report: Reporter) -> Manifest:
         with self._workspaces.open(key) as work:
             if isinstance(source, UrlEntry):
                 made = self._fetch(source, key, work, report)
@@ -245,7 +252,7 @@ class Store:
         lock.release()
         return True
 
-    def _image(self, source: Source, manifest: Manifest) -> Image:
+    def _image(self, source: PlannedBuild | UrlEntry, manifest: Manifest) -> Image:
         folder = self._object(manifest)
         names = {file.name for file in manifest.files}
         return Image(

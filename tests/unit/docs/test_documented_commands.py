@@ -15,8 +15,8 @@ from tests.documentation import CHECKOUT, Documented, commands
 
 TRIED_BY_TESTS_WITH_GUESTS = {"run", "test", "bench", "report"}
 """Sub-commands that tests/guest (test_run, test_allure_report) and .ci/run call."""
-TRIED_BY_TESTS_WITH_A_SITE = [["images", "pin"]]
-"""Commands that would ask a vendor's site; tests/unit/images/test_pinning calls them with one on the loopback."""
+TRIED_WITH_A_SITE_OR_A_FILE = [["images", "pin"], ["images", "supply"]]
+"""Commands that want a vendor's site or file; tests/unit/images/test_pinning and test_cli_images call them."""
 
 _YAML = re.compile(r"`(lab/[\w./-]+\.yaml)`[^\n]*\n\n```yaml\n(.*?)```", re.DOTALL)
 
@@ -27,7 +27,7 @@ def quick() -> list[Documented]:
     for command in commands():
         words = [word for word in shlex.split(command.text, comments=True) if word != "--no-install"]
         if words[0].endswith("guestcert") and words[1] not in TRIED_BY_TESTS_WITH_GUESTS:
-            if words[1:3] in TRIED_BY_TESTS_WITH_A_SITE:
+            if words[1:3] in TRIED_WITH_A_SITE_OR_A_FILE:
                 continue
             found.append(command)
     return found

@@ -46,6 +46,33 @@ def test_fetch_list_verify_prune(overlay: list[str], cache: Path, capsys: pytest
     assert "freed" in capsys.readouterr().out
 
 
+def test_an_image_for_customers_is_supplied_as_a_file(
+    disk: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GUESTCERT_CACHE_DIR", str(cache))
+    lab = tmp_path / "lab"
+    assert run(["images", "fetch", "rhel-9"]) == 3
+    said = capsys.readouterr().err
+    assert "customer portal" in said
+    assert "then: guestcert images supply rhel-9 FILE --matrix DIR" in said
+    assert run(["images", "supply", "rhel-9", str(disk), "--matrix", str(lab)]) == 0
+    assert run(["images", "fetch", "rhel-9", "--matrix", str(lab)]) == 0
+    assert hashlib.sha256(disk.read_bytes()).hexdigest() in capsys.readouterr().out
+    disk.write_bytes(disk.read_bytes() + b"changed")
+    assert run(["images", "fetch", "rhel-9", "--anew", "--matrix", str(lab)]) == 3
+    assert "not used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["supply", "small", "x"], ["supply", "rhel-9", "/nonexistent"], ["supply", "rhel-9", "/dev/zero"]]
+)
+def test_what_cannot_be_supplied_is_one_line(
+    overlay: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert run(["images", *arguments, *overlay]) in {2, 3}
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "arguments", [["fetch", "../small"], ["verify", "nope"], ["build", "small"], ["build", "$(reboot)"]]
 )
