@@ -169,7 +169,9 @@ def _cells(data: Matrix, selection: Selection) -> list[Cell]:
         raise Mistakes(
             [Problem("matrix", 0, "", "no cell is selected; `guestcert matrix list --guest '*'` shows all of them")]
         )
-    return cells
+    from matrix.osinfo import Osinfo, complete  # noqa: PLC0415 -- loads lxml, which lint does without
+
+    return complete(cells, Osinfo.of_this_machine())
 
 
 def _measure(data: Matrix, words: Sequence[str]) -> list[MeasuredHost]:

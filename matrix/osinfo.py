@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ import platformdirs
 from lxml import etree
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from matrix.model import GuestSpec
+from matrix.model import Cell, GuestSpec
 
 # The largest file of osinfo-db 20250606 has 90 kB.
 _LARGEST_FILE: Final = 4 * 1024 * 1024
@@ -114,6 +115,24 @@ def completed(guest: GuestSpec, entry: OsinfoEntry) -> GuestSpec:
     return guest.model_copy(update=changes)
 
 
+def complete(cells: Sequence[Cell], osinfo: Osinfo) -> list[Cell]:
+    """`cells` with their guests `completed`; the database is asked only about guests whose YAML leaves something open."""
+    guests: dict[str, GuestSpec] = {}
+    for cell in cells:
+        guest = cell.guest
+        if guest.id not in guests:
+            entry = osinfo.find(guest.osinfo, guest.arch) if guest.osinfo and _leaves_open(guest) else None
+            guests[guest.id] = guest if entry is None else completed(guest, entry)
+    return [
+        cell if guests[cell.guest.id] is cell.guest else replace(cell, guest=guests[cell.guest.id]) for cell in cells
+    ]
+
+
+def _leaves_open(guest: GuestSpec) -> bool:
+    said = guest.resources.model_fields_set if "resources" in guest.model_fields_set else set()
+    return guest.end_of_life is None or not {"memory_mib", "vcpus"} <= said
+
+
 class _UnreadableError(Exception):
     """A file of the database that cannot be used; one line, naming the file."""
 
@@ -145,7 +164,8 @@ class Osinfo:
         versions = []
         for folder in self._present:
             file = folder / "VERSION"
-            text = _head(file).decode(errors="replace") if file.is_file() else ""
+            readable = file.is_file() and os.access(file, os.R_OK)
+            text = _head(file).decode(errors="replace") if readable else ""
             versions.append("".join(c for c in text.strip()[:40] if c.isprintable()) or "unversioned")
         return " + ".join(versions) or None
 

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 
+from matrix.osinfo import Osinfo
 from matrix.plan import Plan
 
 _PACKAGES = ("guestcert", "pytest", "pytest-xdist", "allure-pytest", "libvirt-python", "paramiko")
@@ -20,6 +21,8 @@ def versions() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    if database := Osinfo.of_this_machine().version:
+        found["osinfo-db"] = database
     return found
 
 

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from matrix.expand import expand
 from matrix.model import GuestSpec
-from matrix.osinfo import Osinfo, OsinfoResources, completed
+from matrix.osinfo import Osinfo, OsinfoResources, complete, completed
+from reports.provenance import versions
+from tests.unit.matrix.matrix_examples import guest as example
+from tests.unit.matrix.matrix_examples import hypervisor, matrix
 
 DEBIAN = "http://debian.org/debian/12"
 
@@ -225,6 +229,31 @@ def test_a_guest_is_completed_but_never_contradicted(database: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/usr/share/osinfo/os").is_dir(), reason="the package osinfo-db is not installed")
+def test_cells_are_completed_where_their_guests_leave_something_open(database: Path, tmp_path: Path) -> None:
+    write_os(database, "debian.org/debian-12.d/more.xml", "<eol-date>2030-02-03</eol-date>")
+    full = {"resources": {"vcpus": 1, "memory_mib": 64}, "end_of_life": "2029-01-01"}
+    guests = [
+        example("open", osinfo=DEBIAN),
+        example("full", osinfo=DEBIAN, **full),
+        example("unknown", osinfo="http://debian.org/debian/99"),
+        example("silent"),
+    ]
+    cells = expand(matrix(guests, [hypervisor("kvm", "none", "svm")]), today=date(2026, 1, 1))
+    done = complete(cells, Osinfo([database]))
+    assert [cell.id for cell in done] == [cell.id for cell in cells]
+    ends = {cell.guest.id: cell.guest.end_of_life for cell in done}
+    assert ends == {"open": date(2030, 2, 3), "full": date(2029, 1, 1), "unknown": None, "silent": None}
+    assert complete(cells, Osinfo([tmp_path / "nowhere"])) == cells
+
+
+def test_a_run_records_the_databases_version(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SYSTEM", "LOCAL", "USER"):
+        monkeypatch.setenv(f"OSINFO_{name}_DIR", str(database if name == "SYSTEM" else database / "nowhere"))
+    assert versions()["osinfo-db"] == "20250606"
+    monkeypatch.setenv("OSINFO_SYSTEM_DIR", str(database / "nowhere"))
+    assert "osinfo-db" not in versions()
+
+
 def test_every_system_of_the_installed_database_is_understood() -> None:
     osinfo = Osinfo([Path("/usr/share/osinfo")])
     assert len(osinfo._index) > 500
