@@ -54,7 +54,7 @@ def print_outcome(
 ) -> None:
     """Print everything a person needs to know at the end of a run."""
     _print_problems(console, outcome, out, whole=whole_details)
-    if outcome.cells:
+    if any(cell.verdict is not CellVerdict.UNTESTED for cell in outcome.cells):
         console.print(_matrix(outcome))
     _print_reasons(console, outcome)
     for fault in derived.faults:
