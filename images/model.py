@@ -11,7 +11,6 @@ from images.words import (
     FileMode,
     FileName,
     GeneratorName,
-    GuestPath,
     ImageAddress,
     KernelArgument,
     Mirror,
@@ -23,7 +22,7 @@ from images.words import (
     SuiteName,
     UnitName,
 )
-from matrix.words import Id, Text
+from matrix.words import AbsolutePath, Id, Text
 
 
 class Strict(BaseModel):
@@ -35,7 +34,7 @@ class Strict(BaseModel):
 class GuestFile(Strict):
     """A file put into a built image. `content` is written as it is, nothing is expanded in it."""
 
-    path: GuestPath
+    path: AbsolutePath
     content: FileContent
     mode: FileMode = "0644"
     reason: Text
@@ -77,7 +76,7 @@ class Initramfs(Strict):
 class Dropped(Strict):
     """Paths that packages create and the image must not carry, such as host keys nobody pinned."""
 
-    paths: Annotated[tuple[GuestPath, ...], Some]
+    paths: Annotated[tuple[AbsolutePath, ...], Some]
     reason: Text
 
 

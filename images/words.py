@@ -11,31 +11,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from matrix.words import matching
+
 # Debian policy 5.6.1; apt's own suffixes (":arch", "/suite", "+", "-") are not offered.
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,126}[a-z0-9+.]")
 _SUITE = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,120}\.[a-z]{1,16}")
 _MODULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-_GUEST_PATH = re.compile(r"(?:/[A-Za-z0-9@_.+-]+)+")
 _KERNEL_ARGUMENT = re.compile(r"[A-Za-z0-9_.,:=/@+-]{1,255}")
 _MIRROR = re.compile(r"(?:https?|file|copy)://[A-Za-z0-9_.,:/@~+%\[\]-]{1,1000}")
 _URL = re.compile(r"[!-~]{1,2000}")
 _MODE = re.compile(r"[0-7]{4}")
-
-
-def _matching(pattern: re.Pattern[str], allowed: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not pattern.fullmatch(value):
-            raise ValueError(f"must be {allowed}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _check_guest_path(value: str) -> str:
-    if len(value) > 255 or not _GUEST_PATH.fullmatch(value) or {".", ".."} & set(value.split("/")):
-        raise ValueError("must be an absolute path of a-z, A-Z, 0-9 and '@_.+-' without '.' or '..' parts")
-    return value
 
 
 def _check_some(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -52,21 +38,20 @@ def _check_content(value: str) -> str:
 
 Some = AfterValidator(_check_some)
 """Not pydantic's own minimum, which is also complained about when the one item is at fault."""
-GeneratorName = Annotated[str, _matching(_MODULE, "a generator's file name of letters, digits, '_' and '-'")]
-PackageName = Annotated[str, _matching(_PACKAGE, "a package name of a-z, 0-9 and '+.-'")]
-SuiteName = Annotated[str, _matching(_SUITE, "a suite or component name of a-z, 0-9 and '.-'")]
-UnitName = Annotated[str, _matching(_UNIT, "a systemd unit name with its suffix")]
-ModuleName = Annotated[str, _matching(_MODULE, "a kernel module name of letters, digits, '_' and '-'")]
-GuestPath = Annotated[str, AfterValidator(_check_guest_path)]
-KernelArgument = Annotated[str, _matching(_KERNEL_ARGUMENT, "one kernel argument of letters, digits and '_.,:=/@+-'")]
-Mirror = Annotated[str, _matching(_MIRROR, "an address http://, https://, file:// or copy:// without spaces")]
-ImageAddress = Annotated[str, _matching(_URL, "an address or a path of printable ASCII without spaces")]
+GeneratorName = Annotated[str, matching(_MODULE, "a generator's file name of letters, digits, '_' and '-'")]
+PackageName = Annotated[str, matching(_PACKAGE, "a package name of a-z, 0-9 and '+.-'")]
+SuiteName = Annotated[str, matching(_SUITE, "a suite or component name of a-z, 0-9 and '.-'")]
+UnitName = Annotated[str, matching(_UNIT, "a systemd unit name with its suffix")]
+ModuleName = Annotated[str, matching(_MODULE, "a kernel module name of letters, digits, '_' and '-'")]
+KernelArgument = Annotated[str, matching(_KERNEL_ARGUMENT, "one kernel argument of letters, digits and '_.,:=/@+-'")]
+Mirror = Annotated[str, matching(_MIRROR, "an address http://, https://, file:// or copy:// without spaces")]
+ImageAddress = Annotated[str, matching(_URL, "an address or a path of printable ASCII without spaces")]
 KeyFile = Annotated[
-    str, _matching(re.compile(r"[a-z0-9][a-z0-9._-]{0,59}\.asc"), "a file name of a-z, 0-9 and '._-' that ends in .asc")
+    str, matching(re.compile(r"[a-z0-9][a-z0-9._-]{0,59}\.asc"), "a file name of a-z, 0-9 and '._-' that ends in .asc")
 ]
-KeyFingerprint = Annotated[str, _matching(re.compile(r"[0-9A-F]{40}"), "40 hexadecimal digits in capitals")]
-FileName = Annotated[str, _matching(re.compile(r"[!-.0-~]{1,255}"), "a file's name without its folder")]
-FileMode = Annotated[str, _matching(_MODE, "a file mode of four octal digits")]
+KeyFingerprint = Annotated[str, matching(re.compile(r"[0-9A-F]{40}"), "40 hexadecimal digits in capitals")]
+FileName = Annotated[str, matching(re.compile(r"[!-.0-~]{1,255}"), "a file's name without its folder")]
+FileMode = Annotated[str, matching(_MODE, "a file mode of four octal digits")]
 FileContent = Annotated[str, AfterValidator(_check_content)]
-Sha256 = Annotated[str, _matching(re.compile(r"[0-9a-f]{64}"), "64 lower-case hexadecimal digits")]
-Sha512 = Annotated[str, _matching(re.compile(r"[0-9a-f]{128}"), "128 lower-case hexadecimal digits")]
+Sha256 = Annotated[str, matching(re.compile(r"[0-9a-f]{64}"), "64 lower-case hexadecimal digits")]
+Sha512 = Annotated[str, matching(re.compile(r"[0-9a-f]{128}"), "128 lower-case hexadecimal digits")]

@@ -22,7 +22,7 @@ _FILES = {
     "profiles.yaml": ("profiles", "profile", Profile),
     "rules.yaml": ("rules", "rule", Rule),
 }
-_FOLDERS = ("guests", "hosts", "images", "suites")
+_FOLDERS = ("guests", "hosts", "lab_hosts", "images", "suites")
 
 
 @dataclass(slots=True)
@@ -56,12 +56,13 @@ class _Loading:
         for name, (key, kind, model) in _FILES.items():
             if (root / name).exists() or (root / name).is_symlink():
                 self.add(kind, read_items(root / name, key, model))
-        guests = []
-        for path in self.yaml_files(root / "guests"):
-            reading = read_document(path, GuestSpec)
-            self.named_like_file(path, reading)
-            guests.append(reading)
-        self.add("guest", *guests)
+        for kind, folder in (("guest", "guests"), ("lab host", "lab_hosts")):
+            guests = []
+            for path in self.yaml_files(root / folder):
+                reading = read_document(path, GuestSpec)
+                self.named_like_file(path, reading)
+                guests.append(reading)
+            self.add(kind, *guests)
         hosts = []
         for path in self.yaml_files(root / "hosts"):
             reading = read_items(path, "hosts", HostSpec)
@@ -113,6 +114,9 @@ class _Loading:
         for document in self.kind("profile").items.values():
             if document.value.extends is not None:
                 self.refer(document.origin, ("extends",), "profile", document.value.extends)
+        for document in self.kind("host").items.values():
+            if document.value.lab_host is not None:
+                self.refer(document.origin, ("lab_host",), "lab host", document.value.lab_host)
         self.problems.extend(_cycles(self.kind("profile").items))
         if not self.problems:
             for kind in ("guest", "hypervisor", "extension", "profile"):
@@ -141,6 +145,7 @@ class _Loading:
             profiles=self.kind("profile").values(),
             rules=self.kind("rule").values(),
             labs=self.labs,
+            lab_hosts=self.kind("lab host").values(),
             origins=origins,
         )
 
@@ -148,7 +153,7 @@ class _Loading:
 def load(overlays: Sequence[Path] = (), *, shipped: Path = SHIPPED) -> Matrix:
     """The shipped data with each overlay folder laid over it in turn; a later item replaces one of the same id.
 
-    An overlay is a folder with any of guests/*.yaml, hosts/*.yaml, hypervisors.yaml, extensions.yaml,
+    An overlay is a folder with any of guests/*.yaml, hosts/*.yaml, lab_hosts/*.yaml, hypervisors.yaml, extensions.yaml,
     profiles.yaml, rules.yaml. Rules that are replaced keep their place; new ones come after, and so win.
 
     Raises Mistakes with all mistakes of all files.

@@ -11,7 +11,20 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from matrix.words import Day, Feature, Globs, Id, OsReleaseKey, ProbeId, RegularExpression, Text, Uri, UserName, Word
+from matrix.words import (
+    AbsolutePath,
+    Day,
+    Feature,
+    Globs,
+    Id,
+    OsReleaseKey,
+    ProbeId,
+    RegularExpression,
+    Text,
+    Uri,
+    UserName,
+    Word,
+)
 
 Arch = Literal["x86_64", "i686", "aarch64", "riscv64", "ppc64le", "s390x"]
 Family = Literal["linux", "windows", "freebsd", "netbsd", "openbsd", "other"]
@@ -47,6 +60,14 @@ class Resources(_Strict):
     disk_gib: int | None = Field(None, ge=1, le=64 * 1024)
 
 
+class CpuModel(_Strict):
+    """The CPU that a guest is shown: libvirt's name of a model, and features of it required and disabled."""
+
+    model: Word
+    require: tuple[Word, ...] = ()
+    disable: tuple[Word, ...] = ()
+
+
 class KernelLogException(_Strict):
     """A kernel log line (Python regular expression, searched) that is known to be harmless, and why."""
 
@@ -59,6 +80,7 @@ class GuestSpec(_Identified):
 
     `osinfo` is the osinfo-db id; `image` names an entry of the image catalogue; `os_release` holds the fields
     of /etc/os-release that must be seen in the guest; `boot: direct` starts the image's kernel from the host;
+    `cpu` is what it needs to see other than what its hypervisor shows by default;
     a guest that nobody has run here yet (`never_run_here`) is in the matrix, and runs when it is asked for by id.
     """
 
@@ -74,6 +96,7 @@ class GuestSpec(_Identified):
     kernel_command_line: tuple[Word, ...] = ()
     login: Login = Login()
     resources: Resources = Resources()
+    cpu: CpuModel | None = None
     os_release: dict[OsReleaseKey, Text] = {}
     init: Init = "systemd"
     agent: bool = True
@@ -118,12 +141,29 @@ class HostLimits(_Strict):
     memory_mib: int | None = Field(None, ge=1)
 
 
+class HostLogin(_Strict):
+    """How the harness logs in to a remote host: `identity` is a private key's file, `host_key` its pinned public key."""
+
+    user: UserName = "root"
+    identity: Text
+    host_key: Text
+
+
 class HostSpec(_Identified):
-    """A machine that runs hypervisors, reached by a libvirt URI."""
+    """A machine that runs hypervisors, reached by a libvirt URI.
+
+    `lab_host` names the guest of matrix/lab_hosts that is this machine, in software; its URI has no address of its
+    own and it needs no `login`. `network` is what its guests are connected to: `user` (QEMU's own user-mode network)
+    or the name of a libvirt network on the host. `folder` is where the harness keeps its files on a remote host.
+    """
 
     uri: Uri
     tags: tuple[Id, ...] = ()
     limits: HostLimits = HostLimits()
+    lab_host: Id | None = None
+    login: HostLogin | None = None
+    network: Word = "user"
+    folder: AbsolutePath = "/var/lib/guestcert"
 
 
 class Profile(_Identified):
@@ -253,7 +293,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Everything loaded, by id. `labs` are lists of hosts by the name of their file.
+    """Everything loaded, by id. `labs` are lists of hosts by the name of their file, `lab_hosts` guests that host.
 
     `origins` is keyed by kind (`guest`, `hypervisor`, `extension`, `profile`, `rule`, `host`) and id.
     """
@@ -264,4 +304,5 @@ class Matrix:
     profiles: Mapping[str, Profile]
     rules: Mapping[str, Rule]
     labs: Mapping[str, tuple[HostSpec, ...]]
+    lab_hosts: Mapping[str, GuestSpec]
     origins: Mapping[tuple[str, str], Origin]

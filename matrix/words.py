@@ -16,6 +16,7 @@ _GLOB = re.compile(r"[a-z0-9._+/!*?\[\]-]+")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]*")
 _PRINTABLE_WORD = re.compile(r"[!-~]+")
+_PATH = re.compile(r"(?:/[A-Za-z0-9@_.+-]+)+")
 _OS_RELEASE_KEY = re.compile(r"[A-Z][A-Z0-9_]*")
 
 # Right-to-left overrides and the like make a report say something else than its bytes (CVE-2021-42574).
@@ -67,13 +68,21 @@ def check_glob(value: str) -> str:
     return value
 
 
-def _matching(pattern: re.Pattern[str], allowed: str, limit: int) -> AfterValidator:
+def matching(pattern: re.Pattern[str], allowed: str, limit: int | None = None) -> AfterValidator:
+    """A validator for text that is all `pattern`, and of at most `limit` characters where the pattern does not say."""
+
     def check(value: str) -> str:
-        if len(value) > limit or not pattern.fullmatch(value):
-            raise ValueError(f"must be {allowed}, at most {limit} characters")
+        if (limit is not None and len(value) > limit) or not pattern.fullmatch(value):
+            raise ValueError(f"must be {allowed}" + (f", at most {limit} characters" if limit is not None else ""))
         return value
 
     return AfterValidator(check)
+
+
+def _check_path(value: str) -> str:
+    if len(value) > 255 or not _PATH.fullmatch(value) or {".", ".."} & set(value.split("/")):
+        raise ValueError("must be an absolute path of a-z, A-Z, 0-9 and '@_.+-' without '.' or '..' parts")
+    return value
 
 
 def _check_regular_expression(value: str) -> str:
@@ -108,9 +117,10 @@ ProbeId = Annotated[str, AfterValidator(check_probe)]
 Glob = Annotated[str, AfterValidator(check_glob)]
 # A single glob may be written without the list's brackets.
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(_as_tuple)]
-Feature = Annotated[str, _matching(_FEATURE, "a feature name of a-z, 0-9 and '_'", 63)]
-UserName = Annotated[str, _matching(_USER, "a user name", 32)]
-Uri = Annotated[str, _matching(_URI, "an address SCHEME://... without spaces", 1000)]
-Word = Annotated[str, _matching(_PRINTABLE_WORD, "one word of printable ASCII", 500)]
-OsReleaseKey = Annotated[str, _matching(_OS_RELEASE_KEY, "an os-release key of A-Z, 0-9 and '_'", 63)]
+Feature = Annotated[str, matching(_FEATURE, "a feature name of a-z, 0-9 and '_'", 63)]
+UserName = Annotated[str, matching(_USER, "a user name", 32)]
+Uri = Annotated[str, matching(_URI, "an address SCHEME://... without spaces", 1000)]
+Word = Annotated[str, matching(_PRINTABLE_WORD, "one word of printable ASCII", 500)]
+AbsolutePath = Annotated[str, AfterValidator(_check_path)]
+OsReleaseKey = Annotated[str, matching(_OS_RELEASE_KEY, "an os-release key of A-Z, 0-9 and '_'", 63)]
 RegularExpression = Annotated[str, AfterValidator(_check_regular_expression)]

@@ -34,6 +34,7 @@ def matrix(guests: list[GuestSpec], hypervisors: list[HypervisorSpec], *rules: R
         profiles={},
         rules={rule.id: rule for rule in rules},
         labs={},
+        lab_hosts={},
         origins={},
     )
 

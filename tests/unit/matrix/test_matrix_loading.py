@@ -78,7 +78,9 @@ def test_all_mistakes_of_all_files_come_at_once(tmp_path: Path) -> None:
     assert "rules.yaml:3: rules[0].kind: must be 'include', 'exclude' or 'known-issue', not 'exlude'" in lines
     assert "rules.yaml:5: rules[1]: a known-issue needs an expiry date: expires: YYYY-MM-DD" in lines
     (unknown_key,) = [line for line in lines if "unknown key 'vcpu'" in line]
-    assert unknown_key.startswith("guests/bad.yaml:6: vcpu: unknown key 'vcpu' (allowed: id, name, osinfo, ")
+    assert unknown_key.startswith(
+        "guests/bad.yaml:6: vcpu: unknown key 'vcpu', did you mean 'cpu'? (allowed: id, name, "
+    )
     assert all(re.match(r"[\w/]+\.yaml:\d+: ", line) for line in lines)
 
 
