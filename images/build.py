@@ -11,7 +11,7 @@ from images.faults import ImageFault
 from images.keys import IdentityKeys
 from images.model import PlannedBuild
 from images.progress import Reporter
-from images.tree import bootstrap, write_early, write_late
+from images.tree import bootstrap, write_early, write_late, write_units
 
 BUILD_VERSION = 2
 """Part of every built image's key: raise it when the code here changes what is built from the same recipe."""
@@ -36,11 +36,13 @@ def build(plan: PlannedBuild, key: str, keys: IdentityKeys, work: Path, report: 
             "free some space or let GUESTCERT_CACHE_DIR name a roomier folder"
         )
     entry, recipe, ids = plan.entry, plan.recipe, DiskIds.of(key)
-    log, archive, early, late = work / "build.log", work / "root.tar", work / "early.tar", work / "late.tar"
+    log, archive = work / "build.log", work / "root.tar"
+    early, units, late = work / "early.tar", work / "units.tar", work / "late.tar"
     disk, raw = work / "disk", work / "disk.raw"
     with report.task(f"{entry.id}: installing {entry.suite} packages (mmdebstrap)"):
         write_early(early, recipe.initramfs)
-        bootstrap(entry, recipe, early, archive, log)
+        write_units(units, recipe)
+        bootstrap(entry, recipe, early, units, archive, log)
     with report.task(f"{entry.id}: writing the disk"):
         write_late(late, plan, keys, ids)
         esp = work / "esp"

@@ -12,8 +12,12 @@ from images.archive import Member, write_tar
 from images.command import run
 from images.disk import DiskIds
 from images.faults import ImageFault
+from images.forms import KernelPackage
 from images.keys import IdentityKeys
 from images.model import BuildEntry, Initramfs, PlannedBuild, Recipe
+
+_MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
+"""mmdebstrap's own hooks that make /lib a link to /usr/lib before packages are unpacked (merged-usr, its manual)."""
 
 _HOOK_HEAD = """\
 #!/bin/sh
@@ -22,9 +26,13 @@ _HOOK_HEAD = """\
 """
 
 
-def bootstrap(entry: BuildEntry, recipe: Recipe, early: Path, archive: Path, log: Path) -> None:
+_UNIT_FOLDER = "/etc/systemd/system/"
+
+
+def bootstrap(entry: BuildEntry, recipe: Recipe, early: Path, units: Path, archive: Path, log: Path) -> None:
     """Install the distribution with mmdebstrap into the tar `archive`, as root or as an ordinary user.
 
+    The tar `early` is laid over the tree before the kernel package is configured, `units` before units are enabled.
     Packages come from `entry.mirror` or else from mmdebstrap's own default for the suite, and are verified against
     the distribution's archive keys by apt. Raises ImageFault with apt's own words.
     """
@@ -39,9 +47,9 @@ def bootstrap(entry: BuildEntry, recipe: Recipe, early: Path, archive: Path, log
         "--format=tar",
         # A guest under test needs no translations, and apt need not fetch them.
         '--aptopt=Acquire::Languages "none"',
-        *(['--aptopt=Acquire::Check-Valid-Until "false"'] if entry.expired_release == "accept" else []),
-        "--aptopt=Acquire::Retries 3",
+        *_apt_options(entry.expired_release),
         f"--essential-hook=tar-in {shlex.quote(str(early))} /",
+        f"--customize-hook=tar-in {shlex.quote(str(units))} /",
         *_systemctl("mask", [unit for change in recipe.masked for unit in change.units]),
         *_systemctl("enable", [unit for change in recipe.enabled for unit in change.units]),
         entry.suite,
@@ -50,6 +58,35 @@ def bootstrap(entry: BuildEntry, recipe: Recipe, early: Path, archive: Path, log
     if entry.mirror:
         argv.append(entry.mirror)
     run([*_own_namespace(), *argv], log=log, environment=_temporary(archive.parent))
+
+
+def extract(kernel: KernelPackage, packages: Sequence[str], archive: Path, log: Path) -> None:
+    """Unpack `packages` and what they depend on into the tar `archive` without installing them; index their modules.
+
+    Raises ImageFault with apt's own words.
+    """
+    argv = [
+        "mmdebstrap",
+        "--variant=extract",
+        "--architectures=amd64",
+        f"--include={','.join(packages)}",
+        "--format=tar",
+        f"--hook-dir={_MERGED_USR}",
+        '--aptopt=Acquire::Languages "none"',
+        *_apt_options(kernel.expired_release),
+        # What the kernel package's own script would do; kmod is among what it depends on.
+        '--customize-hook=for folder in "$1"/usr/lib/modules/*; do chroot "$1" /sbin/depmod "${folder##*/}"; done',
+        kernel.suite,
+        str(archive),
+    ]
+    if kernel.mirror:
+        argv.append(kernel.mirror)
+    run([*_own_namespace(), *argv], log=log, environment=_temporary(archive.parent))
+
+
+def _apt_options(expired_release: str) -> list[str]:
+    valid = ['--aptopt=Acquire::Check-Valid-Until "false"'] if expired_release == "accept" else []
+    return [*valid, "--aptopt=Acquire::Retries 3"]
 
 
 def _systemctl(verb: str, units: Sequence[str]) -> list[str]:
@@ -89,6 +126,12 @@ def write_early(path: Path, initramfs: Initramfs | None) -> None:
         hook = f"{_HOOK_HEAD}manual_add_modules {' '.join(initramfs.include)}\n"
         members.append(Member("/etc/initramfs-tools/hooks/guestcert", hook, 0o755))
     write_tar(path, members)
+
+
+def write_units(path: Path, recipe: Recipe) -> None:
+    """The tar with the recipe's own systemd units, which have to be there to be enabled."""
+    own = [file for file in recipe.files if file.path.startswith(_UNIT_FOLDER)]
+    write_tar(path, [Member(file.path, file.content, int(file.mode, 8)) for file in own])
 
 
 def write_late(path: Path, plan: PlannedBuild, keys: IdentityKeys, ids: DiskIds) -> None:
