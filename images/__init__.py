@@ -2,22 +2,27 @@
 
 from images.examine import DiskFacts, examine
 from images.faults import ImageFault
+from images.forms import BusyboxEntry, PairEntry, RootfsEntry, Source
 from images.image import Image, create_overlay
 from images.keys import IdentityKeys
 from images.load import Catalogue, load_catalogue
-from images.model import BuildEntry, PlannedBuild, Source, UrlEntry, UserEntry
+from images.model import BuildEntry, PlannedBuild, PublishedEntry, UrlEntry, UserEntry
 from images.progress import Reporter
 from images.store import Store
 
 __all__ = [
     "BuildEntry",
+    "BusyboxEntry",
     "Catalogue",
     "DiskFacts",
     "IdentityKeys",
     "Image",
     "ImageFault",
+    "PairEntry",
     "PlannedBuild",
+    "PublishedEntry",
     "Reporter",
+    "RootfsEntry",
     "Source",
     "Store",
     "UrlEntry",

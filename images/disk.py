@@ -203,3 +203,8 @@ def to_qcow2(source: Path, path: Path, source_format: str = "raw") -> None:
     )
     if path.stat().st_size == 0:
         raise ImageFault(f"{path}: qemu-img wrote an empty file")
+
+
+def empty_disk(path: Path, size_gib: int) -> None:
+    """Write a qcow2 disk with nothing on it. Raises ImageFault."""
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "--", str(path), f"{size_gib}G"])

@@ -16,7 +16,7 @@ import httpx
 
 from images.faults import ImageFault
 from images.manifest import file_digest
-from images.model import UrlEntry
+from images.model import PublishedEntry
 from images.progress import Reporter, Task
 
 MAX_BYTES = 64 * 1024**3
@@ -30,7 +30,7 @@ _MINUTE = 60.0
 _LEAST_A_MINUTE = 256 * 1024
 
 
-def fetch(entry: UrlEntry, partial: Path, target: Path, report: Reporter) -> None:
+def fetch(entry: PublishedEntry, partial: Path, target: Path, report: Reporter) -> None:
     """Put the image of `entry` at `target`. `partial` is where an unfinished download is kept.
 
     The caller holds a lock, so nobody else writes `partial`. Raises ImageFault; OSError when the disk is full.
@@ -63,7 +63,7 @@ def local_file(name: str, address: str) -> Path:
     return source
 
 
-def _verify(entry: UrlEntry, path: Path, report: Reporter, *, forget: bool) -> None:
+def _verify(entry: PublishedEntry, path: Path, report: Reporter, *, forget: bool) -> None:
     algorithm, expected = ("sha256", entry.sha256) if entry.sha256 else ("sha512", entry.sha512)
     with report.task(f"{entry.id}: checking {algorithm}") as task:
         seen = file_digest(path, algorithm, task.advance)
@@ -76,7 +76,7 @@ def _verify(entry: UrlEntry, path: Path, report: Reporter, *, forget: bool) -> N
         )
 
 
-def _download(entry: UrlEntry, partial: Path, task: Task) -> None:
+def _download(entry: PublishedEntry, partial: Path, task: Task) -> None:
     failure = ""
     with httpx.Client(follow_redirects=True, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}) as client:
         for _ in range(_ATTEMPTS):
@@ -99,7 +99,7 @@ class _Refused(Exception):
     """The server's answer will not get better by asking again."""
 
 
-def _receive(client: httpx.Client, entry: UrlEntry, partial: Path, have: int, task: Task) -> None:
+def _receive(client: httpx.Client, entry: PublishedEntry, partial: Path, have: int, task: Task) -> None:
     headers = {"Range": f"bytes={have}-"} if have else {}
     with client.stream("GET", entry.url, headers=headers) as answer:
         if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -15,7 +15,9 @@ from images.faults import ImageFault
 class Image:
     """A verified image in the cache. Its files are read-only and shared: boot an overlay, never the disk itself.
 
-    `digest` is "sha256:..." of the disk; `virtual_size` is in bytes; `root_device` is the kernel's `root=` for a
+    `digest` is "sha256:..." of the disk, or of disk, kernel and initrd together where these are no part of the disk;
+    `kernel_from` says whose kernel it is, if it is not the vendor's (None: it is);
+    `virtual_size` is in bytes; `root_device` is the kernel's `root=` for a
     direct boot; `seed` says how identity gets in ("built-in": it is there, "cloud-init": attach a NoCloud ISO).
     """
 
@@ -34,6 +36,7 @@ class Image:
     seed: Literal["built-in", "cloud-init", "none"]
     adjustments: tuple[str, ...]
     origin: str
+    kernel_from: str | None = None
 
 
 def create_overlay(image: Image, path: Path, size_gib: int | None = None) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from images.model import BuildEntry, ImageEntry, PlannedBuild, Recipe, Source, UrlEntry, UserEntry
+from images.forms import ImageEntry, PairEntry, Source
+from images.model import BuildEntry, PlannedBuild, PublishedEntry, Recipe
 from images.vendor_keys import TrustedKey, load_keys
 from matrix.document import Document, Mistakes, Problem, read_document
 from matrix.mistakes import unknown
@@ -56,7 +57,7 @@ def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
         entry = document.value
         if isinstance(entry, BuildEntry) and entry.recipe not in recipes:
             problems.append(_problem(document, "recipe", unknown("recipe", entry.recipe, sorted(recipes))))
-        if isinstance(entry, UrlEntry) and entry.checksums and entry.checksums.signature:
+        if isinstance(entry, PublishedEntry) and entry.checksums and entry.checksums.signature:
             key = entry.checksums.signature.key
             if key not in keys:
                 problems.append(_problem(document, "checksums", unknown("key", key, sorted(keys))))
@@ -106,12 +107,17 @@ def _resolve(document: Document[Recipe], recipes: Mapping[str, Document[Recipe]]
 
 
 def _source(document: Document[Any], recipes: Mapping[str, Recipe]) -> Source:
-    entry: BuildEntry | UrlEntry | UserEntry = document.value
+    entry: BuildEntry | Source = document.value
     if isinstance(entry, BuildEntry):
         return PlannedBuild(entry=entry, recipe=recipes[entry.recipe])
-    if isinstance(entry, UserEntry):
-        return entry
     folder = Path(document.origin.file).resolve().parent
+    if isinstance(entry, PairEntry):
+        kernel, initrd = (
+            file.model_copy(update={"url": _absolute(file.url, folder)}) for file in (entry.kernel, entry.initrd)
+        )
+        return entry.model_copy(update={"kernel": kernel, "initrd": initrd})
+    if not isinstance(entry, PublishedEntry):
+        return entry
     lists = entry.checksums
     if lists is not None:
         signature = lists.signature

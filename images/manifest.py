@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -73,8 +73,12 @@ class Manifest(BaseModel):
     version: Literal[1] = 1
     key: Sha256
     entry: Id
-    kind: Literal["build", "url"]
+    kind: Literal["build", "url", "busybox", "pair", "rootfs"]
     origin: Text
+    digest: Sha256 | None = None
+    """Of all files together, where kernel and initrd are no part of the disk; else None, and the disk's stands for it."""
+    kernel_from: Text | None = None
+    """Whose kernel it is, if it is not the vendor's."""
     created: datetime
     format: Literal["qcow2", "raw"]
     virtual_size: Annotated[int, Field(gt=0)]
@@ -87,6 +91,11 @@ class Manifest(BaseModel):
     def disk(self) -> StoredFile:
         """The disk; its digest names the object."""
         return next(file for file in self.files if file.name == "disk")
+
+    @property
+    def name(self) -> str:
+        """The digest that names the object, 64 hexadecimal digits."""
+        return self.digest or self.disk.sha256
 
     @property
     def size(self) -> int:
@@ -115,6 +124,12 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
+
+
+def joint_digest(files: Sequence[StoredFile]) -> str:
+    """One digest for several files: that of lines "HEX  NAME" in the order of their names."""
+    lines = "".join(f"{file.sha256}  {file.name}\n" for file in sorted(files, key=lambda file: file.name))
+    return hashlib.sha256(lines.encode("ascii")).hexdigest()
 
 
 def file_digest(path: Path, algorithm: str, watch: Callable[[int, int], None] | None = None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -194,10 +194,9 @@ DiskFormat = Literal["qcow2", "raw", "vmdk", "vhdx", "vdi", "vpc"]
 """As qemu-img calls them; `vpc` is Microsoft's older VHD."""
 
 
-class UrlEntry(Entry):
-    """A ready disk image at a local path or http(s) address, named by its digest."""
+class PublishedEntry(Entry):
+    """What a vendor publishes as one file at a local path or http(s) address, named by its digest."""
 
-    kind: Literal["url"]
     url: ImageAddress
     """`http://`, `https://`, `file://`, an absolute path, or a path relative to the catalogue file."""
     sha256: Sha256 | None = None
@@ -210,13 +209,9 @@ class UrlEntry(Entry):
     compression: Compression = "none"
     unpacked_gib: Annotated[int, Field(ge=1, le=1024)] = 64
     """The most that a packed image may unpack to."""
-    format: DiskFormat = "qcow2"
-    """Of the disk after unpacking; whatever is neither qcow2 nor raw is converted to qcow2."""
-    root_device: KernelArgument = "LABEL=root"
-    seed: Literal["cloud-init", "none"] = "cloud-init"
 
     @model_validator(mode="after")
-    def _named_by_digest(self) -> UrlEntry:
+    def _named_by_digest(self) -> Self:
         digests = sum(each is not None for each in (self.sha256, self.sha512))
         if digests > 1 or (digests == 0 and self.checksums is None):
             raise ValueError("exactly one of sha256 and sha512 is needed; nothing is used without a digest")
@@ -226,6 +221,16 @@ class UrlEntry(Entry):
     def provenance(self) -> str:
         """Who publishes the image and where its digest was read."""
         return f"{self.origin}; digest: {self.digest_from}" if self.digest_from else self.origin
+
+
+class UrlEntry(PublishedEntry):
+    """A ready disk image."""
+
+    kind: Literal["url"]
+    format: DiskFormat = "qcow2"
+    """Of the disk after unpacking; whatever is neither qcow2 nor raw is converted to qcow2."""
+    root_device: KernelArgument = "LABEL=root"
+    seed: Literal["cloud-init", "none"] = "cloud-init"
 
 
 class UserEntry(Entry):
@@ -273,9 +278,3 @@ class PlannedBuild(Strict):
         if self.entry.expired_release == "accept":
             lines.append("built from a package archive whose Release file may have expired: its entry accepts that")
         return tuple(lines)
-
-
-Source = PlannedBuild | UrlEntry | UserEntry
-"""What the store obtains, or says how to come by."""
-
-ImageEntry = Annotated[BuildEntry | UrlEntry | UserEntry, Field(discriminator="kind")]

@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 from images.faults import ImageFault
 from images.fetch import shown_address
 from images.fetch_text import fetch_small
-from images.model import Checksums, UrlEntry
+from images.forms import ImageEntry
+from images.model import Checksums, PublishedEntry
 from images.vendor_keys import TrustedKey, verify_clearsigned, verify_detached
 from matrix.document import read_document
 
@@ -43,7 +44,7 @@ class Pin:
         return f"{self.list_address}, {signed}, read on {today}"
 
 
-def find_pin(entry: UrlEntry, keys: Mapping[str, TrustedKey], deadline: float = 60.0) -> Pin:
+def find_pin(entry: PublishedEntry, keys: Mapping[str, TrustedKey], deadline: float = 60.0) -> Pin:
     """Fetch the list of checksums of `entry`, check it, and find the image in it.
 
     Each file that is fetched must be here within `deadline` seconds. Raises ImageFault.
@@ -118,10 +119,11 @@ def write_pin(pin: Pin, source: Path, target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _only(path: Path) -> UrlEntry | None:
+def _only(path: Path) -> PublishedEntry | None:
     """The entry in a file as it stands there, or None if it cannot be read."""
-    documents = read_document(path, UrlEntry).documents
-    return documents[0].value if documents else None
+    documents = read_document(path, ImageEntry).documents
+    entry = documents[0].value if documents else None
+    return entry if isinstance(entry, PublishedEntry) else None
 
 
 def _with_fields(text: str, fields: Mapping[str, str]) -> str:

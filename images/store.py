@@ -2,7 +2,7 @@
 
     keys/                    the cache's SSH keys (images.keys)
     images/keys/KEY.json     manifest: which object a key stands for (images.manifest)
-    images/objects/SHA256/   disk, kernel, initrd; named by the disk's digest, files mode 0444
+    images/objects/SHA256/   disk, kernel, initrd, files mode 0444; named by the disk's digest, or that of all three
     images/locks/            one lock a key (exclusive while it is made), one an object (shared while in use)
     images/work/             one folder a build, gone afterwards; swept when its owner died
     images/partial/          downloads that can be resumed
@@ -14,26 +14,30 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from images.build import BUILD_VERSION, build
 from images.examine import examine
 from images.faults import ImageFault
-from images.fetch import fetch
+from images.forms import Obtainable, Source
 from images.image import Image
 from images.keys import IdentityKeys
 from images.locking import UseLock
-from images.manifest import FILE_NAMES, Manifest, StoredFile, damage, read_manifest, write_manifest
-from images.model import PlannedBuild, Source, UrlEntry, UserEntry
-from images.opening import open_up
+from images.making import Workplace, decides, described, kind_of, make
+from images.manifest import (
+    FILE_NAMES,
+    Manifest,
+    StoredFile,
+    damage,
+    joint_digest,
+    read_manifest,
+    write_manifest,
+)
+from images.model import PublishedEntry, UrlEntry, UserEntry
 from images.progress import Reporter, SilentReporter
 from images.workspace import Workspaces, remove_tree
 
@@ -58,16 +62,8 @@ class Store:
 
     def key_of(self, source: Source) -> str:
         """Digest of everything that decides what comes out: entry, recipe, keys, version of the code."""
-        if isinstance(source, UrlEntry):
-            packed = [] if source.compression == "none" else [source.compression]
-            decides: object = ["url", source.sha256 or source.sha512, source.format, *packed]
-        elif isinstance(source, UserEntry):
-            decides = ["user", source.id]
-        else:
-            keys = [self.keys.client.public, self.keys.host.public]
-            # Without defaults, so that a new optional field does not make every image anew.
-            decides = ["build", BUILD_VERSION, source.model_dump(mode="json", exclude_defaults=True), keys]
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        decided = ["user", source.id] if isinstance(source, UserEntry) else decides(source, self.keys)
+        return hashlib.sha256(described(decided).encode()).hexdigest()
 
     def obtain(self, source: Source, report: Reporter | None = None, *, anew: bool = False) -> Image:
         """The image of `source`: from the cache if it is there and undamaged, else built or fetched now.
@@ -81,7 +77,7 @@ class Store:
             raise ImageFault(
                 f"{source.id}: its vendor gives it to customers only: get {source.instructions}; then: {supply}"
             )
-        if isinstance(source, UrlEntry) and not (source.sha256 or source.sha512):
+        if isinstance(source, PublishedEntry) and not (source.sha256 or source.sha512):
             raise ImageFault(
                 f"{source.id}: has no digest yet, so it is not used; first: guestcert images pin {source.id}"
             )
@@ -93,7 +89,7 @@ class Store:
                 manifest = self._sound(manifest, source.id, report)
             if manifest is None:
                 manifest = self._make(source, key, report)
-            self._hold(manifest.disk.sha256)
+            self._hold(manifest.name)
         return self._image(source, manifest)
 
     def known(self, source: Source) -> Manifest | None:
@@ -133,7 +129,7 @@ class Store:
     def sweep(self) -> int:
         """Remove what killed processes left: work folders, unnamed objects, unfinished downloads. Bytes are freed."""
         with self._one_line("cannot sweep the cache"):
-            named = {manifest.disk.sha256 for manifest in self.manifests()}
+            named = {manifest.name for manifest in self.manifests()}
             freed = self._workspaces.sweep()
             for folder in (self._root / "objects").iterdir():
                 if folder.name not in named and (lock := UseLock.exclusive(self._use_lock(folder.name))):
@@ -154,19 +150,22 @@ class Store:
             partial.unlink()
         return size
 
-    def _make(self, source: PlannedBuild | UrlEntry, key: str, report: Reporter) -> Manifest:
+    def _make(self, source: Obtainable, key: str, report: Reporter) -> Manifest:
         with self._workspaces.open(key) as work:
-            if isinstance(source, UrlEntry):
-                made = self._fetch(source, key, work, report)
-            else:
-                made = self._build(source, key, work, report)
+            place = Workplace(work, self._root / "partial" / key, key, self.keys, report)
+            try:
+                made = make(source, place)
+            except ImageFault as fault:
+                raise ImageFault(f"{fault}{self._keep_log(source.id, work)}") from fault
             facts = examine(work / "disk", made.format)
-            files = self._keep(work, report, source.id)
+            files, name = self._keep(work, report, source.id, apart=made.apart)
         manifest = Manifest(
             key=key,
             entry=source.id,
-            kind="url" if isinstance(source, UrlEntry) else "build",
+            kind=kind_of(source),
             origin=made.origin,
+            digest=name if made.apart else None,
+            kernel_from=made.kernel_from,
             created=datetime.now(UTC),
             format=made.format,
             virtual_size=facts.virtual_size,
@@ -178,23 +177,6 @@ class Store:
         write_manifest(self._manifest_path(key), manifest)
         return manifest
 
-    def _fetch(self, source: UrlEntry, key: str, work: Path, report: Reporter) -> _Made:
-        ready = work / "disk"
-        plain = source.compression == "none" and source.format in {"qcow2", "raw"}
-        fetched = ready if plain else work / "fetched"
-        fetch(source, self._root / "partial" / f"{key}.part", fetched, report)
-        disk_format: Literal["qcow2", "raw"] = "raw" if source.format == "raw" else "qcow2"
-        if not plain:
-            open_up(source, fetched, ready, report)
-        return _Made(disk_format, source.root_device, source.seed, source.provenance, ())
-
-    def _build(self, source: PlannedBuild, key: str, work: Path, report: Reporter) -> _Made:
-        try:
-            root_device = build(source, key, self.keys, work, report)
-        except ImageFault as fault:
-            raise ImageFault(f"{source.id}: {fault}{self._keep_log(source.id, work)}") from fault
-        return _Made("qcow2", root_device, "built-in", source.entry.origin, source.adjustments())
-
     def _keep_log(self, name: str, work: Path) -> str:
         log, kept = work / "build.log", self._root / f"{name}.failed.log"
         if not log.exists():
@@ -202,8 +184,8 @@ class Store:
         log.replace(kept)
         return f" (log: {kept})"
 
-    def _keep(self, work: Path, report: Reporter, entry: str) -> tuple[StoredFile, ...]:
-        """Move the finished files to their place under the disk's digest."""
+    def _keep(self, work: Path, report: Reporter, entry: str, *, apart: bool) -> tuple[tuple[StoredFile, ...], str]:
+        """Move the finished files to their place, which is named by the digest that is returned with them."""
         present = [name for name in FILE_NAMES if (work / name).exists()]
         fresh = work / "object"
         fresh.mkdir()
@@ -212,14 +194,14 @@ class Store:
             (fresh / name).chmod(0o444)
         with report.task(f"{entry}: computing digests") as task:
             recorded = [StoredFile.record(fresh, name, task.advance) for name in present]
-        digest = next(file.sha256 for file in recorded if file.name == "disk")
+        digest = joint_digest(recorded) if apart else next(file.sha256 for file in recorded if file.name == "disk")
         # In use before it has its name, so that no sweep takes it for left over.
         self._hold(digest)
         target = self._root / "objects" / digest
         if target.exists():
             remove_tree(target)
         fresh.rename(target)
-        return tuple(recorded)
+        return tuple(recorded), digest
 
     def _sound(self, manifest: Manifest, name: str, report: Reporter) -> Manifest | None:
         """The manifest if its files are what was verified, else None; a changed stamp costs one full reading."""
@@ -242,22 +224,22 @@ class Store:
             self._in_use[digest] = UseLock.shared(self._use_lock(digest))
 
     def _remove_object(self, manifest: Manifest) -> bool:
-        digest = manifest.disk.sha256
+        digest = manifest.name
         lock = UseLock.exclusive(self._use_lock(digest))
         if lock is None:
             return False
-        others = [other for other in self.manifests() if other.disk.sha256 == digest and other.key != manifest.key]
+        others = [other for other in self.manifests() if other.name == digest and other.key != manifest.key]
         if not others:
             remove_tree(self._object(manifest))
         lock.release()
         return True
 
-    def _image(self, source: PlannedBuild | UrlEntry, manifest: Manifest) -> Image:
+    def _image(self, source: Obtainable, manifest: Manifest) -> Image:
         folder = self._object(manifest)
         names = {file.name for file in manifest.files}
         return Image(
             id=source.id,
-            digest=f"sha256:{manifest.disk.sha256}",
+            digest=f"sha256:{manifest.name}",
             disk=folder / "disk",
             format=manifest.format,
             virtual_size=manifest.virtual_size,
@@ -271,10 +253,11 @@ class Store:
             seed=source.seed if isinstance(source, UrlEntry) else manifest.seed,
             adjustments=manifest.adjustments,
             origin=manifest.origin,
+            kernel_from=manifest.kernel_from,
         )
 
     def _object(self, manifest: Manifest) -> Path:
-        return self._root / "objects" / manifest.disk.sha256
+        return self._root / "objects" / manifest.name
 
     def _manifest_path(self, key: str) -> Path:
         return self._root / "keys" / f"{key}.json"
@@ -306,17 +289,6 @@ class Store:
         except OSError as error:
             reason = error.strerror or str(error)
             raise ImageFault(f"{what}: {reason}; {_advice(error, self._cache_dir)}") from error
-
-
-@dataclass(frozen=True)
-class _Made:
-    """What the making of an image found out about it."""
-
-    format: Literal["qcow2", "raw"]
-    root_device: str
-    seed: Literal["built-in", "cloud-init", "none"]
-    origin: str
-    adjustments: tuple[str, ...]
 
 
 def _advice(error: OSError, cache_dir: Path) -> str:

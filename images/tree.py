@@ -75,7 +75,7 @@ def extract(kernel: KernelPackage, packages: Sequence[str], archive: Path, log: 
         '--aptopt=Acquire::Languages "none"',
         *_apt_options(kernel.expired_release),
         # What the kernel package's own script would do; kmod is among what it depends on.
-        '--customize-hook=for folder in "$1"/usr/lib/modules/*; do chroot "$1" /sbin/depmod "${folder##*/}"; done',
+        '--extract-hook=for folder in "$1"/usr/lib/modules/*; do chroot "$1" /sbin/depmod "${folder##*/}"; done',
         kernel.suite,
         str(archive),
     ]
