@@ -25,11 +25,11 @@ from fixtures.guest import Guest, State
 from fixtures.host import Host
 from fixtures.hypervisors.qemu import QemuDriver
 from fixtures.hypervisors.qemu_save_image import SaveImage
-from fixtures.storage import create_overlay
+from fixtures.this_machine import ThisMachine
 from images import Image, Store, load_catalogue
 from matrix.expand import expand
 from matrix.load import load
-from matrix.model import Cell, Selection
+from matrix.model import Cell, HostSpec, Selection
 from matrix.places import cache_dir, runtime_dir
 
 _CELL = "debian-12+qemu-tcg+none"
@@ -51,7 +51,7 @@ def measure() -> dict[str, float]:
     images = Store(cache_dir())
     with (
         closing(images),
-        Host.open("local", "qemu:///embed") as host,
+        Host.open(HostSpec(id="local", uri="qemu:///embed")) as host,
         tempfile.TemporaryDirectory(prefix="bench-", dir=cache_dir()) as folder,
     ):
         bench = _Bench(cell, host, images.obtain(load_catalogue()[cell.guest.image]), Path(folder))
@@ -123,7 +123,9 @@ def _raw_restore(host: Host, definition: Definition, checkpoint: Checkpoint, scr
     offset = SaveImage.read(checkpoint.memory).stream_offset
     with closing(ports), checkpoint.memory.open("rb") as memory:
         begun = time.monotonic()
-        create_overlay(disk, checkpoint.disk(definition.root_disk.name), definition.root_disk.size_bytes)
+        ThisMachine().create_overlay(
+            disk, checkpoint.disk(definition.root_disk.name), "qcow2", definition.root_disk.size_bytes
+        )
         os.lseek(memory.fileno(), offset, os.SEEK_SET)
         command += ["-incoming", f"fd:{memory.fileno()}"]
         qemu = subprocess.Popen(command, pass_fds=[memory.fileno()], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

@@ -10,8 +10,7 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
-from fixtures.faults import HostFault
-from fixtures.host import Host
+from cli.surveying import surveyed
 from matrix.load import load
 from matrix.model import MeasuredHost
 
@@ -34,14 +33,7 @@ def main(arguments: list[str]) -> int:
     if unknown := [name for name in options.hosts if name not in specs]:
         sys.stderr.write(f"no host {unknown[0]} (allowed: {', '.join(specs)})\n")
         return 2
-    measured, lost = [], 0
-    for spec in (specs[name] for name in options.hosts or specs):
-        try:
-            with Host.open(spec.id, spec.uri, spec.limits, spec.tags) as host:
-                measured.append(host.measure())
-        except HostFault as fault:
-            lost += 1
-            sys.stderr.write(f"host {spec.id}: {fault}\n")
+    measured, lost = surveyed(data, [specs[name] for name in options.hosts or specs], options.matrix)
     if options.json:
         sys.stdout.write(TypeAdapter(list[MeasuredHost]).dump_json(measured, indent=1).decode() + "\n")
     else:

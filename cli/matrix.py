@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from fixtures.faults import HostFault
+from cli.surveying import surveyed
 from matrix.bind import bind
 from matrix.expand import expand, left_out, unmatched
 from matrix.lint import lint as find
@@ -101,7 +101,10 @@ def explain(
     """Say for every cell which host runs it, or the one reason why none does. Measures the hosts."""
     data = load(matrix or ())
     cells = _cells(data, _selection(data, guest, hypervisor, extension, [*(cell or []), *(which or [])]))
-    able = _read_measured(measured) if measured is not None else _measure(data, hosts or ["default"])
+    if measured is not None:
+        able = _read_measured(measured)
+    else:
+        able, _ = surveyed(data, choose_hosts(data, hosts or ["default"]), matrix or ())
     bindings = bind(cells, able)
     if as_json:
         _print(json.dumps([_explained(binding) for binding in bindings], indent=2))
@@ -172,20 +175,6 @@ def _cells(data: Matrix, selection: Selection) -> list[Cell]:
     from matrix.osinfo import Osinfo, complete  # noqa: PLC0415 -- loads lxml, which lint does without
 
     return complete(cells, Osinfo.of_this_machine())
-
-
-def _measure(data: Matrix, words: Sequence[str]) -> list[MeasuredHost]:
-    specs = choose_hosts(data, words)
-    from fixtures.host import Host  # noqa: PLC0415 -- loads libvirt, which listing and lint do without
-
-    hosts = []
-    for spec in specs:
-        try:
-            with Host.open(spec.id, spec.uri, spec.limits, spec.tags) as host:
-                hosts.append(host.measure())
-        except HostFault as fault:
-            sys.stderr.write(f"host {spec.id}: {fault}\n")
-    return hosts
 
 
 def _read_measured(path: Path) -> list[MeasuredHost]:

@@ -30,6 +30,9 @@ Arch = Literal["x86_64", "i686", "aarch64", "riscv64", "ppc64le", "s390x"]
 Family = Literal["linux", "windows", "freebsd", "netbsd", "openbsd", "other"]
 Init = Literal["systemd", "openrc", "sysvinit", "busybox", "rc", "windows", "other"]
 PackageManager = Literal["dpkg", "rpm", "apk", "pacman", "portage", "opkg", "pkg"]
+USER_NETWORK = "user"
+"""The `network` of a host whose guests use QEMU's own user-mode network."""
+
 Capability = bool | int | str | None
 """What a host or cell can do: yes/no, a number, a word, or None when nobody knows."""
 
@@ -53,11 +56,12 @@ class Login(_Strict):
 
 
 class Resources(_Strict):
-    """What one guest gets: virtual CPUs, MiB of memory, GiB of disk (None: as large as its image)."""
+    """What one guest gets: virtual CPUs, MiB of memory, GiB of disk (None: as large as its image), free PCI slots."""
 
     vcpus: int = Field(2, ge=1, le=4096)
     memory_mib: int = Field(512, ge=8, le=64 * 1024 * 1024)
     disk_gib: int | None = Field(None, ge=1, le=64 * 1024)
+    hotplug_slots: int = Field(0, ge=0, le=16)
 
 
 class CpuModel(_Strict):
@@ -162,7 +166,7 @@ class HostSpec(_Identified):
     limits: HostLimits = HostLimits()
     lab_host: Id | None = None
     login: HostLogin | None = None
-    network: Word = "user"
+    network: Word = USER_NETWORK
     folder: AbsolutePath = "/var/lib/guestcert"
 
 
@@ -248,7 +252,7 @@ class Selection(_Strict):
     cell: Globs = ()
 
 
-class MeasuredHost(_Strict):
+class MeasuredHost(HostSpec):
     """A host and what was measured on it.
 
     `capabilities`: `accelerator.tcg`, `accelerator.kvm`, `extension.vmx`, `extension.svm`, `arch.x86_64`,
@@ -257,10 +261,6 @@ class MeasuredHost(_Strict):
     None is unknown, and unknown never meets a need; absent is not offered. `reasons` says, by capability, in one clause why one is not there.
     """
 
-    id: Id
-    uri: Uri
-    tags: tuple[Id, ...] = ()
-    limits: HostLimits = HostLimits()
     capabilities: dict[str, Capability] = {}
     reasons: dict[str, str] = {}
 

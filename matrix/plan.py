@@ -13,6 +13,7 @@ from matrix.model import Binding, Cell, MeasuredHost, Profile
 class Plan(BaseModel):
     """The cells of a run with their hosts, its resolved profile and where its results go.
 
+    `lab_cells` are the lab hosts among the hosts, as the guests that they are.
     `out` is the absolute run folder; `started` is when the run began, with its time zone.
     Goes to workers as `plan.model_dump_json()` and back by `Plan.model_validate_json`.
     """
@@ -24,6 +25,7 @@ class Plan(BaseModel):
     profile: Profile
     bindings: tuple[Binding, ...]
     hosts: tuple[MeasuredHost, ...] = ()
+    lab_cells: tuple[Cell, ...] = ()
     checkpoint_reuse: bool = True
     started: AwareDatetime
 

@@ -20,15 +20,20 @@ def test_transfer_verified(guest: Guest) -> None:
     """
     bounds = network_bounds()
     size = bounds.transfer_mib << 20
-    host = guest.host_address_from_guest
-    with sending(size, bounds.transfer_s) as down, receiving(size, bounds.transfer_s) as up:
+    with (
+        sending(size, bounds.transfer_s) as down,
+        receiving(size, bounds.transfer_s) as up,
+        guest.exposing(down.port) as source,
+        guest.exposing(up.port) as sink,
+    ):
+        host = source.address
         batch = run_batch(
             guest,
             {
                 "before": files_snippet(*NIC_FILES),
                 "drivers": devices_snippet("class/net"),
-                "down": receive_snippet(host, down.port),
-                "up": send_snippet(host, up.port, bounds.transfer_mib),
+                "down": receive_snippet(source.address, source.port),
+                "up": send_snippet(sink.address, sink.port, bounds.transfer_mib),
                 "after": files_snippet(*NIC_FILES),
             },
             timeout=2 * bounds.transfer_s,

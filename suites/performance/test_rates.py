@@ -118,14 +118,14 @@ def test_network_throughput(guest: Guest, metric: RecordMetric, attach: Attach, 
     bounds = performance_bounds()
     timeout = bounds.iperf3_s + bounds.overhead_s
     for name, direction in (("network_to_host", ()), ("network_from_host", ("--reverse",))):
-        with step(name), iperf3_server(Deadline.after(timeout)) as port:
+        with step(name), iperf3_server(Deadline.after(timeout)) as port, guest.exposing(port) as server:
             text = run_tool(
                 guest,
                 "iperf3",
                 "--client",
-                guest.host_address_from_guest,
+                server.address,
                 "--port",
-                str(port),
+                str(server.port),
                 "--time",
                 str(bounds.iperf3_s),
                 "--json",

@@ -16,7 +16,7 @@ from fixtures.host import Host
 from images import Image, Store, load_catalogue
 from matrix.expand import expand
 from matrix.load import load
-from matrix.model import Cell, Selection
+from matrix.model import Cell, HostSpec, Selection
 from matrix.places import cache_dir
 
 CELL = "debian-12+qemu-tcg+none"
@@ -30,7 +30,7 @@ def cell() -> Cell:
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    with Host.open("local", "qemu:///embed") as opened:
+    with Host.open(HostSpec(id="local", uri="qemu:///embed")) as opened:
         yield opened
 
 

@@ -46,7 +46,7 @@ def ssh_channel(guest: Guest) -> Iterator[SshChannel]:
 
 @pytest.fixture
 def console_shell(guest: Guest) -> Iterator[ConsoleShell]:
-    stream = console_socket(guest.console_socket)
+    stream = console_socket(guest.plumbing.console_socket)
     shell = ConsoleShell.log_in(stream, guest.spec.login.user, None, Deadline.after(PATIENT))
     yield shell
     shell.close()

@@ -22,7 +22,7 @@ from fixtures.host import Host
 from images import Store, load_catalogue
 from matrix.expand import expand
 from matrix.load import load
-from matrix.model import Selection
+from matrix.model import HostSpec, Selection
 from matrix.places import cache_dir
 from suites.agent.test_agent import agent_bounds
 from suites.agent.test_agent import test_ping as probe_ping
@@ -59,7 +59,7 @@ def step(title: str) -> AbstractContextManager[None]:
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    host = Host.open("local", "qemu:///embed")
+    host = Host.open(HostSpec(id="local", uri="qemu:///embed"))
     yield host
     host.close()
 

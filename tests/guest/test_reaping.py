@@ -20,11 +20,11 @@ from fixtures.host import Host
 from images import Store, load_catalogue
 from matrix.expand import expand
 from matrix.load import load
-from matrix.model import Selection
+from matrix.model import HostSpec, Selection
 from matrix.places import cache_dir
 
 (cell,) = expand(load(), Selection(cell=("debian-12+qemu-tcg+none",)), today=datetime.date.today())
-guest = Guest(cell, Host.open("local", "qemu:///embed"), Store(cache_dir()).obtain(load_catalogue()["debian-12"]), Path(sys.argv[1]))
+guest = Guest(cell, Host.open(HostSpec(id="local", uri="qemu:///embed")), Store(cache_dir()).obtain(load_catalogue()["debian-12"]), Path(sys.argv[1]))
 guest.to(State.RUNNING)
 print(guest.plumbing.name, guest.plumbing.folder, flush=True)
 sys.stdin.read()
