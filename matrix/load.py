@@ -95,6 +95,8 @@ class _Loading:
             for document in reading.documents:
                 name, origin = document.value.id, document.origin
                 if name in first:
+                    if kind == "host" and document.value == into.items[name].value:
+                        continue  # one machine may belong to several labs
                     where = f"{first[name].file}:{first[name].line('id')}"
                     self.problems.append(
                         Problem(origin.file, origin.line("id"), "id", f"'{name}' is already the id in {where}")
