@@ -93,7 +93,7 @@ class _Bench:
     def raw(self) -> float:
         """The same state in a QEMU that we start ourselves."""
         with self._guest() as guest:
-            key = self._store.key(shape_of(guest.definition, self._image, self._host))
+            key = self._store.key(shape_of(guest.definition, self._image, self._host, QemuDriver()))
             checkpoint, problem = self._store.find(key)
             assert checkpoint is not None, problem  # noqa: S101 -- the cold boot left it
             with tempfile.TemporaryDirectory(prefix="b", dir=runtime_dir()) as scratch:

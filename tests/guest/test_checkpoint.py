@@ -24,7 +24,7 @@ def ready(guest: Guest) -> Guest:
 
 
 def folder_of(guest: Guest, store: CheckpointStore) -> Path:
-    return store.folder / store.key(shape_of(guest.definition, guest.image, guest.host))
+    return store.folder / store.key(shape_of(guest.definition, guest.image, guest.host, guest.host.driver("qemu")))
 
 
 @pytest.fixture
