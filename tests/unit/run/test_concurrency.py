@@ -56,3 +56,14 @@ def test_hosts_add_up_and_idle_ones_are_not_named() -> None:
     workers = choose_workers(bound(5, "a") + bound(5, "b"), hosts)
     assert workers.count == 5
     assert "idle" not in workers.reason
+
+
+def test_lab_hosts_share_this_machine() -> None:
+    labs = [
+        MeasuredHost(id=name, uri="qemu+ssh:///system", lab_host=name, capabilities={"cpus": 2, "memory_mib": 4096})
+        for name in ("x", "y", "z")
+    ]
+    workers = choose_workers(bound(1, "x") + bound(1, "y") + bound(1, "z"), labs, machine=2)
+    assert workers.count == 2
+    assert workers.reason.endswith("lab hosts share the 2 CPUs of this machine")
+    assert choose_workers(bound(1, "x") + bound(1, "y"), labs, machine=4).count == 2
