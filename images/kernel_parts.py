@@ -9,6 +9,7 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from images.faults import ImageFault
@@ -63,19 +64,17 @@ class KernelParts:
         folder = self.modules_folder + "/"
         return (name for name, member in self.members.items() if name.startswith(folder) and member.isreg())
 
+    def has_module(self, name: str) -> bool:
+        """Whether this kernel has a module, also one that is built in."""
+        files, _, built_in = self._index
+        return name.replace("-", "_") in built_in or name.replace("-", "_") in files
+
     def modules_in_order(self, wanted: Iterable[str]) -> list[str]:
         """The files of modules `wanted`, each after what it depends on; those built into the kernel are left out.
 
         Raises ImageFault for a module that this kernel does not have.
         """
-        folder = self.modules_folder
-        needs: dict[str, list[str]] = {}
-        files: dict[str, str] = {}
-        for line in self.read(f"{folder}/modules.dep").decode("ascii").splitlines():
-            path, _, rest = line.partition(":")
-            files[module_name(path)] = path
-            needs[path] = rest.split()
-        built_in = {module_name(line) for line in self.read(f"{folder}/modules.builtin").decode("ascii").splitlines()}
+        files, needs, built_in = self._index
         ordered: dict[str, None] = {}
         for each in wanted:
             name = each.replace("-", "_")
@@ -85,8 +84,20 @@ class KernelParts:
                 raise ImageFault(f"the kernel {self.release} has no module {each}")
             # modules.dep(5) lists what a module needs with the deepest last.
             for path in (*reversed(needs[files[name]]), files[name]):
-                ordered[f"{folder}/{path}"] = None
+                ordered[f"{self.modules_folder}/{path}"] = None
         return list(ordered)
+
+    @cached_property
+    def _index(self) -> tuple[dict[str, str], dict[str, list[str]], set[str]]:
+        """Files by module, what each file needs, and the modules that are built in."""
+        files: dict[str, str] = {}
+        needs: dict[str, list[str]] = {}
+        for line in self.read(f"{self.modules_folder}/modules.dep").decode("ascii").splitlines():
+            path, _, rest = line.partition(":")
+            files[module_name(path)] = path
+            needs[path] = rest.split()
+        built_in = self.read(f"{self.modules_folder}/modules.builtin").decode("ascii").splitlines()
+        return files, needs, {module_name(line) for line in built_in}
 
 
 def module_name(path: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from images.build import BUILD_VERSION, build
@@ -17,8 +16,8 @@ from images.kernel_parts import open_kernel_parts
 from images.keys import IdentityKeys
 from images.model import PlannedBuild, PublishedEntry, UrlEntry
 from images.opening import open_up
-from images.progress import Reporter
 from images.rootfs import ROOTFS_VERSION, build_rootfs
+from images.workplace import Workplace
 
 BUSYBOX_VERSION = 1
 """Part of such an image's key: raise it when the code or the scripts change what comes out."""
@@ -35,21 +34,6 @@ class Made:
     adjustments: tuple[str, ...] = ()
     apart: bool = False
     kernel_from: str | None = None
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """Where an image is made: an empty folder, a prefix for downloads that outlive it, its key, and the cache's keys."""
-
-    work: Path
-    partial: Path
-    key: str
-    keys: IdentityKeys
-    report: Reporter
-
-    def partial_of(self, name: str) -> Path:
-        """Where an unfinished download is kept."""
-        return self.partial.with_name(f"{self.partial.name}.{name}part")
 
 
 def kind_of(source: Obtainable) -> Literal["build", "url", "busybox", "pair", "rootfs"]:
@@ -129,7 +113,7 @@ def _busybox(source: BusyboxEntry, place: Workplace) -> Made:
 def _rootfs(source: RootfsEntry, place: Workplace) -> Made:
     fetched = place.work / "fetched"
     fetch(source, place.partial_of(""), fetched, place.report)
-    made = build_rootfs(source, fetched, place.key, place.keys, place.work, place.report)
+    made = build_rootfs(source, fetched, place)
     return Made(
         "qcow2", made.root_device, "built-in", source.provenance, made.adjustments, kernel_from=made.kernel_from
     )

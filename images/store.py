@@ -27,7 +27,7 @@ from images.forms import Obtainable, Source
 from images.image import Image
 from images.keys import IdentityKeys
 from images.locking import UseLock
-from images.making import Workplace, decides, described, kind_of, make
+from images.making import decides, described, kind_of, make
 from images.manifest import (
     FILE_NAMES,
     Manifest,
@@ -39,6 +39,7 @@ from images.manifest import (
 )
 from images.model import PublishedEntry, UrlEntry, UserEntry
 from images.progress import Reporter, SilentReporter
+from images.workplace import Workplace
 from images.workspace import Workspaces, remove_tree
 
 
