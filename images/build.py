@@ -7,11 +7,12 @@ import tarfile
 from pathlib import Path
 
 from images.disk import DiskIds, RootContent, to_qcow2, unpack, write_disk
+from images.edit import edited_files
 from images.faults import ImageFault
 from images.keys import IdentityKeys
 from images.model import PlannedBuild
 from images.progress import Reporter
-from images.tree import bootstrap, write_early, write_late, write_units
+from images.tree import bootstrap, write_early, write_late, write_units, xen_menu
 
 BUILD_VERSION = 2
 """Part of every built image's key: raise it when the code here changes what is built from the same recipe."""
@@ -44,9 +45,9 @@ def build(plan: PlannedBuild, key: str, keys: IdentityKeys, work: Path, report: 
         write_units(units, recipe)
         bootstrap(entry, recipe, early, units, archive, log)
     with report.task(f"{entry.id}: writing the disk"):
-        write_late(late, plan, keys, ids)
+        write_late(late, plan, keys, ids, edited_files(archive, recipe.edited))
         esp = work / "esp"
-        _take_out_boot_files(archive, work, esp, ids)
+        _take_out_boot_files(plan, archive, work, esp, ids)
         dropped = tuple(path for drop in recipe.dropped for path in drop.paths)
         write_disk(raw, RootContent(archive, late, dropped), esp, entry.disk, ids)
         archive.unlink()
@@ -55,16 +56,22 @@ def build(plan: PlannedBuild, key: str, keys: IdentityKeys, work: Path, report: 
     return f"PARTUUID={ids.root}"
 
 
-def _take_out_boot_files(archive: Path, work: Path, esp: Path, ids: DiskIds) -> None:
-    """Copy kernel and initrd beside the disk, and the vendor's signed boot loader into the `esp` tree."""
+def _take_out_boot_files(plan: PlannedBuild, archive: Path, work: Path, esp: Path, ids: DiskIds) -> None:
+    """Copy kernel and initrd beside the disk, and Xen or the vendor's signed boot loader into the `esp` tree."""
     names = _names(archive)
     version = _only_kernel(names)
     wanted = {f"boot/vmlinuz-{version}": work / "kernel", f"boot/initrd.img-{version}": work / "initrd"}
-    loader = {_SHIM: esp / "EFI/BOOT/BOOTX64.EFI", _GRUB: esp / "EFI/BOOT/grubx64.efi"}
+    boot_folder, xen = esp / "EFI/BOOT", plan.recipe.xen
+    loader = {_SHIM: boot_folder / "BOOTX64.EFI", _GRUB: boot_folder / "grubx64.efi"}
     esp.mkdir()
-    if loader.keys() <= names:
+    if xen is not None:
+        wanted[xen.image.lstrip("/")] = boot_folder / "BOOTX64.EFI"
+        boot_folder.mkdir(parents=True)
+        menu = xen_menu(plan.entry, xen, "vmlinuz", "initrd.img", ids.root)
+        (boot_folder / "BOOTX64.cfg").write_text(menu, encoding="ascii")
+    elif loader.keys() <= names:
         wanted |= loader
-        (esp / "EFI/BOOT").mkdir(parents=True)
+        boot_folder.mkdir(parents=True)
         (esp / "EFI/debian").mkdir()
         # The signed GRUB reads this file (its built-in prefix) and goes on with the menu in the root file system.
         stub = f"search.fs_uuid {ids.root_filesystem} root\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n"
@@ -78,6 +85,9 @@ def _take_out_boot_files(archive: Path, work: Path, esp: Path, ids: DiskIds) -> 
     for name, target in wanted.items():
         shutil.move(boot / name, target)
     shutil.rmtree(boot)
+    if xen is not None:  # it reads them from its own partition, and only there
+        shutil.copy(work / "kernel", boot_folder / "vmlinuz")
+        shutil.copy(work / "initrd", boot_folder / "initrd.img")
 
 
 def _names(archive: Path) -> set[str]:

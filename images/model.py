@@ -80,6 +80,28 @@ class Dropped(Strict):
     reason: Text
 
 
+class EditedFile(Strict):
+    """Lines taken out of files of packages, and why. Lines are compared without the blanks around them.
+
+    Every file must hold every one of the lines: a package that changed is noticed.
+    """
+
+    paths: Annotated[tuple[AbsolutePath, ...], Some]
+    without_lines: Annotated[tuple[Text, ...], Some]
+    reason: Text
+
+
+class XenLoader(Strict):
+    """The firmware starts Xen instead of a boot loader, and Xen the image's kernel as its first domain.
+
+    `image` is Xen as an EFI program, a file of a package; `options` is Xen's own command line.
+    """
+
+    image: AbsolutePath
+    options: tuple[KernelArgument, ...] = ()
+    reason: Text
+
+
 class Recipe(Strict):
     """`recipes/NAME.yaml`: what is done to a distribution to make it a guest; everything here reaches the report."""
 
@@ -94,6 +116,8 @@ class Recipe(Strict):
     masked_generators: tuple[GeneratorChange, ...] = ()
     enabled: tuple[UnitChange, ...] = ()
     dropped: tuple[Dropped, ...] = ()
+    edited: tuple[EditedFile, ...] = ()
+    xen: XenLoader | None = None
 
     def over(self, base: Recipe) -> Recipe:
         """This recipe on top of `base`: lists are joined, a scalar set here wins."""
@@ -109,6 +133,8 @@ class Recipe(Strict):
             masked_generators=base.masked_generators + self.masked_generators,
             enabled=base.enabled + self.enabled,
             dropped=base.dropped + self.dropped,
+            edited=base.edited + self.edited,
+            xen=self.xen or base.xen,
         )
 
     def adjustments(self) -> tuple[str, ...]:
@@ -123,6 +149,11 @@ class Recipe(Strict):
         lines += [f"masked {', '.join(each.generators)}: {each.reason}" for each in self.masked_generators]
         lines += [f"enabled {', '.join(change.units)}: {change.reason}" for change in self.enabled]
         lines += [f"removed {', '.join(drop.paths)}: {drop.reason}" for drop in self.dropped]
+        lines += [
+            f"without {', '.join(edit.without_lines)} in {', '.join(edit.paths)}: {edit.reason}" for edit in self.edited
+        ]
+        if self.xen:
+            lines.append(f"started by {' '.join([self.xen.image, *self.xen.options])}: {self.xen.reason}")
         return tuple(lines)
 
 

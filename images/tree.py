@@ -14,7 +14,7 @@ from images.disk import DiskIds
 from images.faults import ImageFault
 from images.forms import KernelPackage
 from images.keys import IdentityKeys
-from images.model import BuildEntry, Initramfs, PlannedBuild, Recipe
+from images.model import BuildEntry, Initramfs, PlannedBuild, Recipe, XenLoader
 
 _MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
 """mmdebstrap's own hooks that make /lib a link to /usr/lib before packages are unpacked (merged-usr, its manual)."""
@@ -134,8 +134,10 @@ def write_units(path: Path, recipe: Recipe) -> None:
     write_tar(path, [Member(file.path, file.content, int(file.mode, 8)) for file in own])
 
 
-def write_late(path: Path, plan: PlannedBuild, keys: IdentityKeys, ids: DiskIds) -> None:
-    """The tar laid over the finished tree: the recipe's files, identity, mount table and boot menu."""
+def write_late(
+    path: Path, plan: PlannedBuild, keys: IdentityKeys, ids: DiskIds, edited: Sequence[Member] = ()
+) -> None:
+    """The tar laid over the finished tree: the recipe's and `edited` files, identity, mount table and boot menu."""
     entry, recipe = plan.entry, plan.recipe
     mounts = (
         f"PARTUUID={ids.root} / ext4 errors=remount-ro 0 1\nPARTUUID={ids.esp} /boot/efi vfat umask=0077,noauto 0 0\n"
@@ -153,10 +155,24 @@ def write_late(path: Path, plan: PlannedBuild, keys: IdentityKeys, ids: DiskIds)
         Member("/etc/ssh/ssh_host_ed25519_key.pub", f"{keys.host.public} guestcert\n"),
         Member("/boot/grub/grub.cfg", grub_menu(entry, ids.root)),
         *(Member(f"/etc/systemd/system-generators/{name}", link="/dev/null") for name in generators),
+        *edited,
         *(Member(file.path, file.content, int(file.mode, 8)) for file in recipe.files),
     ]
     # Dated now, that is after the packages: systemd compares /etc/.updated with /usr (systemd-update-done(8)).
     write_tar(path, members, mtime=int(time.time()))
+
+
+def xen_menu(entry: BuildEntry, xen: XenLoader, kernel: str, initrd: str, root_partuuid: str) -> str:
+    """Xen's configuration for its start by the firmware (docs/misc/efi.pandoc of Xen); files are named beside it."""
+    arguments = " ".join([f"root=PARTUUID={root_partuuid}", "ro", *entry.kernel_command_line])
+    return (
+        "[global]\n"
+        f"default={entry.id}\n"
+        f"[{entry.id}]\n"
+        f"options={' '.join(xen.options)}\n"
+        f"kernel={kernel} {arguments}\n"
+        f"ramdisk={initrd}\n"
+    )
 
 
 def grub_menu(entry: BuildEntry, root_partuuid: str) -> str:
