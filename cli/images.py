@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from images import Catalogue, PlannedBuild, Source, Store, UrlEntry, UserEntry, load_catalogue
+from cli.image_listing import TITLES, kind_word, listing, size_text
+from images import Catalogue, PublishedEntry, Source, Store, UserEntry, load_catalogue
+from images.importing import import_image
 from images.manifest import Manifest
 from images.pinning import find_pin, write_pin
 from images.progress import Reporter, reporter_for
@@ -23,9 +24,10 @@ from images.supplying import write_supplied
 from matrix.load import load
 from matrix.mistakes import Mistakes, Problem, unknown
 from matrix.places import cache_dir
+from matrix.words import check_id
 
 app = typer.Typer(
-    help="List, build, pin, supply, fetch, verify and prune guest images.",
+    help="List, import, build, pin, supply, fetch, verify and prune guest images.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,22 +39,24 @@ Anew = Annotated[bool, typer.Option("--anew", help="Make it again although the c
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _DAMAGED = 1
+_WIDE = 1000
 
 
 @app.command("list")
 def list_images(*, matrix: Overlays = None, as_json: AsJson = False) -> None:
     """List the images of the catalogue, and what the cache holds of them."""
     with _store() as store:
-        rows = _rows(load_catalogue(matrix or ()), store)
+        rows = listing(load_catalogue(matrix or ()), load(matrix or ()).guests.values(), store)
     if as_json:
         _print(json.dumps([row.as_json() for row in rows], indent=2))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("image", "kind", "size", "digest", "age", "origin"):
+    for title in TITLES:
         table.add_column(title, overflow="fold", justify="right" if title in {"size", "age"} else "left")
     for row in rows:
         table.add_row(*map(Text, row.cells()))
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    # A file or pipe has no width that lines must be folded for.
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 @app.command()
@@ -86,7 +90,7 @@ def pin(
     catalogue = load_catalogue(matrix or ())
     entry = _of_guest_or_image(catalogue, name, matrix)
     name = entry.id
-    if not isinstance(entry, UrlEntry):
+    if not isinstance(entry, PublishedEntry):
         raise Mistakes([Problem("images", 0, name, "has no address; only an image by address has a digest to look up")])
     found = find_pin(entry, catalogue.vendor_keys)
     before = entry.sha256 or entry.sha512
@@ -154,78 +158,67 @@ def prune(
         bool, typer.Option("--all", help="Also images that the catalogue would build again.")
     ] = False,
     older_than: Annotated[int, typer.Option(min=0, metavar="DAYS", help="Only images at least this old.")] = 0,
+    down_to: Annotated[
+        int | None, typer.Option(min=0, metavar="GIB", help="Then the oldest of all, until the rest takes no more.")
+    ] = None,
 ) -> None:
     """Remove images that the catalogue no longer describes, and what killed runs left. Never what is in use."""
     catalogue = load_catalogue(matrix or ())
     with _store() as store:
         current = set() if all_images else {store.key_of(source) for source in catalogue.values()}
-        freed = 0
-        for manifest in list(store.manifests()):
-            if manifest.key in current or manifest.age_days() < older_than:
-                continue
-            if store.remove(manifest):
-                freed += manifest.size
-                _print(f"{manifest.entry}: removed {manifest.disk.sha256[:12]} ({_size(manifest.size)})")
-            else:
-                _print(f"{manifest.entry}: kept {manifest.disk.sha256[:12]}, it is in use")
+        manifests = sorted(store.manifests(), key=lambda manifest: manifest.created)
+        stale = [each for each in manifests if each.key not in current and each.age_days() >= older_than]
+        freed = sum(_remove(store, manifest) for manifest in stale)
+        if down_to is not None:
+            left = [each for each in manifests if store.holds(each)]
+            total = sum(each.size for each in left)
+            for manifest in left:
+                if total <= down_to * 1024**3:
+                    break
+                gone = _remove(store, manifest)
+                freed, total = freed + gone, total - gone
         freed += store.sweep()
-    _print(f"{_size(freed)} freed")
+    _print(f"{size_text(freed)} freed")
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One line of the listing: an image of the catalogue, or one that only the cache knows."""
-
-    name: str
-    kind: str
-    origin: str
-    manifest: Manifest | None
-    current: bool
-
-    def cells(self) -> tuple[str, ...]:
-        if self.manifest is None:
-            return (self.name, self.kind, "-", "not in the cache", "-", self.origin)
-        age = self.manifest.age_days()
-        return (
-            self.name if self.current else f"{self.name} (old)",
-            self.kind,
-            _size(self.manifest.size),
-            self.manifest.disk.sha256[:16],
-            f"{age:.0f} d" if age >= 1 else f"{age * 24:.0f} h",
-            self.origin,
-        )
-
-    def as_json(self) -> dict[str, object]:
-        manifest = self.manifest
-        return {
-            "id": self.name,
-            "kind": self.kind,
-            "origin": self.origin,
-            "cached": manifest is not None,
-            "current": self.current,
-            "size": manifest.size if manifest else None,
-            "sha256": manifest.disk.sha256 if manifest else None,
-            "created": manifest.created.isoformat() if manifest else None,
-        }
+def _remove(store: Store, manifest: Manifest) -> int:
+    """Remove an image unless it is in use; bytes freed."""
+    if not store.remove(manifest):
+        _print(f"{manifest.entry}: kept {manifest.name[:12]}, it is in use")
+        return 0
+    _print(f"{manifest.entry}: removed {manifest.name[:12]} ({size_text(manifest.size)})")
+    return manifest.size
 
 
-def _rows(catalogue: Catalogue, store: Store) -> list[_Row]:
-    rows, seen = [], set()
-    for source in catalogue.values():
-        manifest = store.known(source)
-        seen.add(store.key_of(source))
-        origin = source.entry.origin if isinstance(source, PlannedBuild) else source.origin
-        rows.append(_Row(source.id, _kind(source), origin, manifest, current=True))
-    others = [manifest for manifest in store.manifests() if manifest.key not in seen]
-    rows += [_Row(manifest.entry, manifest.kind, manifest.origin, manifest, current=False) for manifest in others]
-    return rows
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A disk image in any form, also packed.")],
+    *,
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="The id of the guest and of its image.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Write the entries below DIR, for --matrix.")] = Path(
+        "lab"
+    ),
+) -> None:
+    """Make a guest of a disk image by looking into it, without booting or mounting it. The file stays where it is."""
+    try:
+        check_id(name)
+    except ValueError as error:
+        raise Mistakes([Problem("images", 0, "--as", str(error))]) from error
+    scratch = cache_dir() / "images"
+    with _store():  # which makes the cache's folders
+        made = import_image(file, name, to, scratch, _reporter())
+    for line in made.lines:
+        _print(line)
+    for path in made.files:
+        _print(f"written: {path}")
+    _print(f"next: guestcert matrix lint --matrix {to}; guestcert run --matrix {to} --guest {name} --profile smoke")
 
 
 def _obtain(names: Sequence[str] | None, matrix: Sequence[Path] | None, *, anew: bool, kind: str) -> None:
     report = _reporter()
     with _store() as store:
         for source in _chosen(load_catalogue(matrix or ()), names):
-            if _kind(source) == kind or (names and isinstance(source, UserEntry)):
+            if _way(source) == kind or (names and isinstance(source, UserEntry)):
                 image = store.obtain(source, report, anew=anew)
                 _print(f"{image.id}: {image.digest} {image.disk}")
             elif names:
@@ -248,8 +241,9 @@ def _chosen(catalogue: Catalogue, names: Sequence[str] | None) -> list[Source]:
     return [catalogue[name] for name in (names or catalogue)]
 
 
-def _kind(source: Source) -> str:
-    return "build" if isinstance(source, PlannedBuild) else source.kind
+def _way(source: Source) -> str:
+    """Whether an image is built, fetched or supplied: what is put together here from packages is built."""
+    return {"busybox": "build", "rootfs": "build", "pair": "url"}.get(kind_word(source), kind_word(source))
 
 
 @contextmanager
@@ -268,7 +262,3 @@ def _reporter() -> Reporter:
 def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _size(size: int) -> str:
-    return f"{size / 1024**2:.0f} MiB"

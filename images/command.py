@@ -15,6 +15,7 @@ _PACKAGE_OF = {
     "fakeroot": "fakeroot",
     "gpgv": "gpgv",
     "mcopy": "mtools",
+    "mdir": "mtools",
     "mformat": "mtools",
     "mke2fs": "e2fsprogs",
     "mmd": "mtools",

@@ -208,3 +208,8 @@ def to_qcow2(source: Path, path: Path, source_format: str = "raw") -> None:
 def empty_disk(path: Path, size_gib: int) -> None:
     """Write a qcow2 disk with nothing on it. Raises ImageFault."""
     run(["qemu-img", "create", "-q", "-f", "qcow2", "--", str(path), f"{size_gib}G"])
+
+
+def to_raw(source: Path, path: Path, source_format: str) -> None:
+    """Convert an examined disk to a sparse raw one. Raises ImageFault."""
+    run(["qemu-img", "convert", "-q", "-U", "-f", source_format, "-O", "raw", "--", str(source), str(path)])

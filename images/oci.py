@@ -26,7 +26,7 @@ _MAX_JSON = 4 * 1024**2
 _MAX_MEMBERS = 10_000
 _MAX_LAYERS = 256  # Docker's own limit is 127
 _MAX_DEPTH = 4
-_MAGIC: tuple[tuple[bytes, Compression], ...] = (
+MAGIC: tuple[tuple[bytes, Compression], ...] = (
     (b"\x1f\x8b", "gz"),
     (b"\x28\xb5\x2f\xfd", "zst"),
     (b"\xfd7zXZ\0", "xz"),
@@ -43,7 +43,7 @@ def plain_tar(packed: Path, target: Path, limit: int, task: Task) -> None:
     """Move or unpack `packed`, a tar packed in any way or none, to `target`; `packed` is used up. Raises ImageFault."""
     with packed.open("rb") as file:
         head = file.read(6)
-    compression = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
+    compression = next((name for magic, name in MAGIC if head.startswith(magic)), None)
     if compression is None:
         packed.rename(target)
         return

@@ -103,6 +103,10 @@ class Store:
             if (manifest := read_manifest(path)) is not None:
                 yield manifest
 
+    def holds(self, manifest: Manifest) -> bool:
+        """Whether an image of which there was a manifest is still there."""
+        return self._manifest_path(manifest.key).exists()
+
     def verify(self, manifest: Manifest, report: Reporter | None = None) -> str | None:
         """Read every file of an image in full; what is wrong with it, or None. Raises ImageFault if unreadable."""
         report = report or SilentReporter()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cli.main import run
+from images import Store
+from tests.unit.images.conftest import MakeEntry
 
 
 @pytest.fixture
@@ -86,3 +89,47 @@ def test_bad_names_are_one_line_and_status_2(
 def test_a_full_listing_shows_markup_as_text(overlay: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["images", "list", *overlay]) == 0
     assert "[bold]us[/bold]" in capsys.readouterr().out
+
+
+def test_a_listing_says_who_uses_an_image_and_when_it_ends(
+    overlay: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(overlay[1]) / "guests"
+    folder.mkdir()
+    guest = "id: {0}\nname: Small\nvendor: us\nversion: '1'\nimage: small\nend_of_life: {1}\n"
+    (folder / "one.yaml").write_text(guest.format("one", "2001-02-03"))
+    (folder / "two.yaml").write_text(guest.format("two", "2101-02-03"))
+    assert run(["images", "list", *overlay]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("small ")]
+    assert "qcow2" in line
+    assert "2001-02-03 (past)" in line
+    assert "one, two" in line
+    assert run(["images", "list", "--json", *overlay]) == 0
+    rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["small"]["guests"], rows["small"]["ended"]) == (["one", "two"], True)
+    assert rows["minimal"]["form"] == "kernel + initrd"
+    assert rows["freebsd-14.4"]["form"] == "qcow2.xz"
+
+
+def test_prune_removes_the_oldest_first_but_nothing_in_use(
+    overlay: list[str], disk: Path, cache: Path, entry_for: MakeEntry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert overlay
+    made = []
+    for number in range(3):
+        other = disk.parent / f"{number}.qcow2"
+        other.write_bytes(disk.read_bytes() + bytes([number]))
+        made.append(entry_for(other, id=f"disk-{number}"))
+    with closing(Store(cache)) as store:
+        for entry in made:
+            store.obtain(entry)
+    with closing(Store(cache)) as held:
+        held.obtain(made[0])
+        assert run(["images", "prune", "--older-than", "1", "--down-to", "1"]) == 0
+        assert "0 MiB freed" in capsys.readouterr().out
+        assert run(["images", "prune", "--older-than", "1", "--down-to", "0"]) == 0
+        said = capsys.readouterr().out
+    assert "disk-0: kept" in said
+    assert said.index("disk-1: removed") < said.index("disk-2: removed")
+    with closing(Store(cache)) as store:
+        assert [manifest.entry for manifest in store.manifests()] == ["disk-0"]
