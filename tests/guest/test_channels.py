@@ -38,7 +38,7 @@ def guest(make_guest: MakeGuest) -> Guest:
 
 @pytest.fixture
 def ssh_channel(guest: Guest) -> Iterator[SshChannel]:
-    channel = guest._ways._open_ssh(Deadline.after(PATIENT))
+    channel = guest.open_ssh(Deadline.after(PATIENT))
     assert isinstance(channel, SshChannel)
     yield channel
     channel.close()
@@ -90,7 +90,7 @@ def test_ssh_at_length(guest: Guest, ssh_channel: SshChannel) -> None:
     assert (done.stdout, done.truncated) == (bytes(1000), True)
     ssh_channel.run(["sh", "-c", "(sleep 2; echo late) & echo now"], timeout=PATIENT)
     assert ssh_channel.run(["sleep", "4"], timeout=PATIENT).stdout == b""
-    endpoint = guest._instance.endpoint()
+    endpoint = guest._instance.endpoint(Deadline.after(PATIENT))
     other = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     with pytest.raises(HostFault, match="the host key of"):
         ssh.connect(
@@ -141,7 +141,7 @@ def test_testinfra_reads_the_guest(guest: Guest) -> None:
 
 @pytest.mark.parametrize("way", ["ssh", "main"])
 def test_a_panic_fails_a_hanging_command_at_once(guest: Guest, way: str) -> None:
-    channel = guest.channel if way == "main" else guest._ways._open_ssh(Deadline.after(PATIENT))
+    channel = guest.channel if way == "main" else guest.open_ssh(Deadline.after(PATIENT))
     begun = time.monotonic()
     with pytest.raises(GuestPanicked, match="sysrq triggered crash"):
         channel.run(
