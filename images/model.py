@@ -60,6 +60,11 @@ class PackageGroup(Strict):
     packages: Annotated[tuple[PackageName, ...], Some]
     reason: Text
 
+    def without(self, names: tuple[str, ...]) -> PackageGroup | None:
+        """The group without these packages, None if nothing is left."""
+        left = tuple(name for name in self.packages if name not in names)
+        return self if left == self.packages else PackageGroup(packages=left, reason=self.reason) if left else None
+
 
 class Initramfs(Strict):
     """How initramfs-tools is configured (initramfs.conf(5)) before the kernel package is installed.
@@ -110,6 +115,8 @@ class Recipe(Strict):
     variant: Literal["essential", "apt", "required", "minbase", "important", "standard"] = "minbase"
     components: tuple[SuiteName, ...] = ()
     packages: tuple[PackageGroup, ...] = ()
+    without: tuple[PackageName, ...] = ()
+    """Packages of the recipe that this one extends that are left out, such as those a suite does not have."""
     initramfs: Initramfs | None = None
     files: tuple[GuestFile, ...] = ()
     masked: tuple[UnitChange, ...] = ()
@@ -126,7 +133,7 @@ class Recipe(Strict):
             id=self.id,
             variant=self.variant if "variant" in set_here else base.variant,
             components=self.components or base.components,
-            packages=base.packages + self.packages,
+            packages=tuple(filter(None, (group.without(self.without) for group in base.packages))) + self.packages,
             initramfs=self.initramfs or base.initramfs,
             files=base.files + self.files,
             masked=base.masked + self.masked,
@@ -181,6 +188,8 @@ class BuildEntry(Entry):
     recipe: Id
     suite: SuiteName
     kernel: PackageName
+    kernel_suite: SuiteName | None = None
+    """Where the kernel and what it needs come from, if not from `suite`: its backports."""
     mirror: Mirror | None = None
     """Where packages come from; by default mmdebstrap's own choice for the suite."""
     expired_release: Literal["refuse", "accept"] = "refuse"
@@ -306,6 +315,8 @@ class PlannedBuild(Strict):
         """One line per change to what the vendor ships, for the report."""
         lines = list(self.recipe.adjustments())
         lines += [f"installed {', '.join(group.packages)}: {group.reason}" for group in self.entry.packages]
+        if self.entry.kernel_suite:
+            lines.append(f"kernel and what it needs from {self.entry.kernel_suite}")
         if self.entry.expired_release == "accept":
             lines.append("built from a package archive whose Release file may have expired: its entry accepts that")
         return tuple(lines)

@@ -48,6 +48,7 @@ def bootstrap(entry: BuildEntry, recipe: Recipe, early: Path, units: Path, archi
         # A guest under test needs no translations, and apt need not fetch them.
         '--aptopt=Acquire::Languages "none"',
         *_apt_options(entry.expired_release),
+        *_kernel_suite(entry),
         f"--essential-hook=tar-in {shlex.quote(str(early))} /",
         f"--customize-hook=tar-in {shlex.quote(str(units))} /",
         *_systemctl("mask", [unit for change in recipe.masked for unit in change.units]),
@@ -82,6 +83,17 @@ def extract(kernel: KernelPackage, packages: Sequence[str], archive: Path, log: 
     if kernel.mirror:
         argv.append(kernel.mirror)
     run([*_own_namespace(), *argv], log=log, environment=_temporary(archive.parent))
+
+
+def _kernel_suite(entry: BuildEntry) -> list[str]:
+    """Hooks that offer apt a second suite of the same archive, and have it prefer that one's kernel packages."""
+    if entry.kernel_suite is None:
+        return []
+    suite, other = entry.suite, entry.kernel_suite
+    # The line that mmdebstrap wrote for the suite itself, whatever mirror it is from.
+    lines = f"sed -n 's/ {suite} / {other} /p' \"$1/etc/apt/sources.list\" >\"$1/etc/apt/sources.list.d/{other}.list\""
+    pin = f"Package: linux-image-* linux-base* linux-sysctl-defaults\\nPin: release n={other}\\nPin-Priority: 990\\n"
+    return [f"--setup-hook={lines}", f"--setup-hook=printf '{pin}' >\"$1/etc/apt/preferences.d/{other}\""]
 
 
 def _apt_options(expired_release: str) -> list[str]:
