@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from images.forms import ImageEntry, PairEntry, Source
+from images.mirrors import load_mirrors
 from images.model import BuildEntry, PlannedBuild, PublishedEntry, Recipe
 from images.vendor_keys import TrustedKey, load_keys
 from matrix.document import Document, Mistakes, Problem, read_document
@@ -41,7 +42,7 @@ class Catalogue(Mapping[str, Source]):
 
 
 def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
-    """Load the shipped catalogue, then `images/*.yaml` and `images/recipes/*.yaml` of every overlay folder.
+    """Load the shipped catalogue, then `images/*.yaml`, `images/recipes/*.yaml` and `mirrors.yaml` of overlay folders.
 
     A later entry or recipe with the same id replaces the earlier one. Raises Mistakes.
     """
@@ -61,9 +62,11 @@ def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
             key = entry.checksums.signature.key
             if key not in keys:
                 problems.append(_problem(document, "checksums", unknown("key", key, sorted(keys))))
+    mirrors = load_mirrors(overlays, problems)
     if problems:
         raise Mistakes(problems)
     sources = [_source(document, resolved) for document in entries.values()]
+    sources = [mirrors.applied(each) if isinstance(each, PublishedEntry | PairEntry) else each for each in sources]
     return Catalogue(sources, {name: Path(document.origin.file) for name, document in entries.items()}, keys)
 
 

@@ -1,0 +1,100 @@
+"""Mirrors: other addresses for the same bytes, from a server on the loopback and from a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from images import ImageFault, Store, UrlEntry, load_catalogue
+from images.pinning import find_pin
+from matrix.mistakes import Mistakes
+from tests.unit.images.conftest import MisbehavingServer
+
+
+@pytest.fixture
+def overlay(tmp_path: Path, disk: Path) -> Path:
+    """An overlay with an image that its vendor has at an address that nobody answers."""
+    folder = tmp_path / "lab"
+    (folder / "images").mkdir(parents=True)
+    digest = hashlib.sha256(disk.read_bytes()).hexdigest()
+    (folder / "images/acme.yaml").write_text(
+        "kind: url\nid: acme\nname: Acme\norigin: Acme\nurl: https://downloads.acme.invalid/9/disk.qcow2\n"
+        f'sha256: "{digest}"\nchecksums: {{url: "https://downloads.acme.invalid/9/SHA256SUMS", style: gnu}}\n'
+    )
+    return folder
+
+
+def mirrors(overlay: Path, *pairs: tuple[str, str]) -> UrlEntry:
+    """The image, with these mirrors."""
+    lines = "".join(f"  - {{vendor: {vendor!r}, mirror: {mirror!r}}}\n" for vendor, mirror in pairs)
+    (overlay / "mirrors.yaml").write_text(f"mirrors:\n{lines}")
+    entry = load_catalogue([overlay])["acme"]
+    assert isinstance(entry, UrlEntry)
+    return entry
+
+
+def test_a_server_is_asked_instead_of_the_vendor(overlay: Path, server: MisbehavingServer, cache: Path) -> None:
+    base = server.url.removesuffix("disk.qcow2")
+    entry = mirrors(overlay, ("https://downloads.acme.invalid/9/", base))
+    with closing(Store(cache)) as store:
+        image = store.obtain(entry)
+        assert store.key_of(entry) == store.key_of(mirrors(overlay, ("https://elsewhere.invalid/", base)))
+    assert image.digest == f"sha256:{entry.sha256}"
+    assert len(server.requests) == 1
+
+
+def test_a_mirror_is_not_believed(overlay: Path, server: MisbehavingServer, cache: Path) -> None:
+    server.body = b"something else" + server.body
+    entry = mirrors(overlay, ("https://downloads.acme.invalid/9/", server.url.removesuffix("disk.qcow2")))
+    with closing(Store(cache)) as store, pytest.raises(ImageFault, match="not used"):
+        store.obtain(entry)
+
+
+def test_a_folder_holds_everything_by_the_vendors_names(overlay: Path, disk: Path, cache: Path) -> None:
+    place = overlay / "offline/downloads.acme.invalid/9"
+    place.mkdir(parents=True)
+    (place / "disk.qcow2").write_bytes(disk.read_bytes())
+    digest = hashlib.sha256(disk.read_bytes()).hexdigest()
+    (place / "SHA256SUMS").write_text(f"{digest}  disk.qcow2\n")
+    entry = mirrors(overlay, ("https://", "offline/"))
+    with closing(Store(cache)) as store:
+        assert store.obtain(entry).digest == f"sha256:{digest}"
+    assert find_pin(entry, {}).digest == digest
+
+
+def test_the_longest_beginning_counts_and_the_later_of_equals(overlay: Path) -> None:
+    vendor = "https://downloads.acme.invalid/"
+    entry = mirrors(
+        overlay,
+        (f"{vendor}9/", "http://one/"),
+        (vendor, "http://two/"),
+        ("https://", "/x/"),
+        (f"{vendor}9/", "http://last/"),
+    )
+    assert entry.url == "http://last/disk.qcow2"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "mirror", "said"),
+    [
+        ("downloads.acme.invalid/", "http://x/", "vendor: must be the beginning"),
+        ("https://downloads.acme.invalid", "http://x/", "vendor: must be the beginning"),
+        ("https://downloads.acme.invalid/", "http://x", "mirror: must be an address or a folder"),
+        ("https://a b/", "http://x/", "without spaces"),
+    ],
+)
+def test_mistakes_are_named(overlay: Path, vendor: str, mirror: str, said: str) -> None:
+    with pytest.raises(Mistakes) as caught:
+        mirrors(overlay, (vendor, mirror))
+    assert said in str(caught.value)
+    assert f"{overlay}/mirrors.yaml:2: " in str(caught.value)
+
+
+def test_no_entry_leads_out_of_a_folder(overlay: Path) -> None:
+    path = overlay / "images/acme.yaml"
+    path.write_text(path.read_text().replace("9/disk.qcow2", "9/../../../etc/passwd"))
+    entry = mirrors(overlay, ("https://", "offline/"))
+    assert entry.url.startswith("https://")
