@@ -18,7 +18,7 @@ class Image:
     `digest` is "sha256:..." of the disk, or of disk, kernel and initrd together where these are no part of the disk;
     `kernel_from` says whose kernel it is, if it is not the vendor's (None: it is);
     `virtual_size` is in bytes; `root_device` is the kernel's `root=` for a
-    direct boot; `seed` says how identity gets in ("built-in": it is there, "cloud-init": attach a NoCloud ISO).
+    direct boot; `seed` says how identity gets in ("built-in": it is there, "cloud-init": attach a NoCloud ISO, "ignition": hand over a file as firmware configuration).
     """
 
     id: str
@@ -33,7 +33,7 @@ class Image:
     ssh_public_key: str
     host_public_key: str
     host_private_key: Path
-    seed: Literal["built-in", "cloud-init", "none"]
+    seed: Literal["built-in", "cloud-init", "ignition", "none"]
     adjustments: tuple[str, ...]
     origin: str
     kernel_from: str | None = None

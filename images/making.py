@@ -29,7 +29,7 @@ class Made:
 
     format: Literal["qcow2", "raw"]
     root_device: str
-    seed: Literal["built-in", "cloud-init", "none"]
+    seed: Literal["built-in", "cloud-init", "ignition", "none"]
     origin: str
     adjustments: tuple[str, ...] = ()
     apart: bool = False

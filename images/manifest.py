@@ -83,7 +83,7 @@ class Manifest(BaseModel):
     format: Literal["qcow2", "raw"]
     virtual_size: Annotated[int, Field(gt=0)]
     root_device: KernelArgument
-    seed: Literal["built-in", "cloud-init", "none"]
+    seed: Literal["built-in", "cloud-init", "ignition", "none"]
     adjustments: tuple[str, ...]
     files: Annotated[tuple[StoredFile, ...], Field(min_length=1)]
 

@@ -270,7 +270,7 @@ class UrlEntry(PublishedEntry):
     format: DiskFormat = "qcow2"
     """Of the disk after unpacking; whatever is neither qcow2 nor raw is converted to qcow2."""
     root_device: KernelArgument = "LABEL=root"
-    seed: Literal["cloud-init", "none"] = "cloud-init"
+    seed: Literal["cloud-init", "ignition", "none"] = "cloud-init"
 
 
 class UserEntry(Entry):
@@ -282,7 +282,7 @@ class UserEntry(Entry):
     compression: Compression = "none"
     format: DiskFormat = "qcow2"
     root_device: KernelArgument = "LABEL=root"
-    seed: Literal["cloud-init", "none"] = "cloud-init"
+    seed: Literal["cloud-init", "ignition", "none"] = "cloud-init"
 
     def supplied(self, path: str, sha256: str) -> UrlEntry:
         """The entry of the file at `path` (absolute) with this digest."""
