@@ -28,6 +28,7 @@ COMMANDS = {
     "matrix": Command("cli.matrix", "list, explain and check what is to be certified"),
     "images": Command("cli.images", "list, build, fetch, verify and prune guest images"),
     "hosts": Command("cli.hosts", "measure what hosts can do"),
+    "lab": Command("cli.lab", "start lab hosts that stay up, look at them, end them"),
     "report": Command("cli.report", "make the reports of a run folder again"),
     "clean": Command("cli.clean", "remove what killed runs left behind"),
     "bench": Command("cli.bench", "measure the harness itself"),

@@ -21,3 +21,9 @@ def lab_cells(matrix: Matrix, hosts: Iterable[HostSpec]) -> tuple[Cell, ...]:
         )
         for name in names
     )
+
+
+def lab_host_specs(matrix: Matrix) -> dict[str, HostSpec]:
+    """The hosts of all labs that are lab hosts, by id."""
+    specs = (host for lab in matrix.labs.values() for host in lab)
+    return {host.id: host for host in specs if host.lab_host is not None}
