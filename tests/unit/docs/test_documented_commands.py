@@ -15,8 +15,8 @@ from tests.documentation import CHECKOUT, Documented, commands
 
 TRIED_BY_TESTS_WITH_GUESTS = {"run", "test", "bench", "report"}
 """Sub-commands that tests/guest (test_run, test_allure_report) and .ci/run call."""
-TRIED_WITH_A_SITE_OR_A_FILE = [["images", "pin"], ["images", "supply"]]
-"""Commands that want a vendor's site or file; tests/unit/images/test_pinning and test_cli_images call them."""
+TRIED_WITH_A_SITE_OR_A_FILE = [["images", "pin"], ["images", "supply"], ["images", "import"]]
+"""Commands that want a vendor's site or file; tests/unit/images call them (test_pinning, test_cli_images, test_importing)."""
 
 _YAML = re.compile(r"`(lab/[\w./-]+\.yaml)`[^\n]*\n\n```yaml\n(.*?)```", re.DOTALL)
 
