@@ -13,8 +13,8 @@ import pytest
 
 from tests.documentation import CHECKOUT, Documented, commands
 
-TRIED_BY_TESTS_WITH_GUESTS = {"run", "test", "bench", "report"}
-"""Sub-commands that tests/guest (test_run, test_allure_report) and .ci/run call."""
+TRIED_BY_TESTS_WITH_GUESTS = {"run", "test", "bench", "report", "hosts", "lab"}
+"""Sub-commands that tests/guest (test_run, test_allure_report), tests/lab (test_lab) and .ci/run call."""
 TRIED_WITH_A_SITE_OR_A_FILE = [["images", "pin"], ["images", "supply"], ["images", "import"]]
 """Commands that want a vendor's site or file; tests/unit/images call them (test_pinning, test_cli_images, test_importing)."""
 
@@ -35,11 +35,12 @@ def quick() -> list[Documented]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that docs/guests.md has the reader write, as it has them written."""
+    """A folder with the files that docs/guests.md and docs/lab.md have the reader write, as they have them written."""
     folder = tmp_path_factory.mktemp("workplace")
-    files = _YAML.findall((CHECKOUT / "docs" / "guests.md").read_text())
-    assert len(files) >= 2, "docs/guests.md shows a guest and an image file"
-    for name, content in files:
+    guests, hosts = (_YAML.findall((CHECKOUT / "docs" / page).read_text()) for page in ("guests.md", "lab.md"))
+    assert len(guests) >= 2, "docs/guests.md shows a guest and an image file"
+    assert len(hosts) == 1, "docs/lab.md shows a file of hosts"
+    for name, content in [*guests, *hosts]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
     return folder
