@@ -349,7 +349,9 @@ def test_hosts_are_chosen_by_lab_id_or_file(tmp_path: Path) -> None:
     with pytest.raises(Mistakes) as caught:
         choose_hosts(matrix, ["rakc", str(tmp_path / "no.yaml")])
     lines = str(caught.value).splitlines()
-    assert any(line.startswith("--hosts: unknown lab or host 'rakc', did you mean 'rack'? (allowed: ") for line in lines)
+    assert any(
+        line.startswith("--hosts: unknown lab or host 'rakc', did you mean 'rack'? (allowed: ") for line in lines
+    )
     assert f"{tmp_path}/no.yaml: cannot be read: No such file or directory" in lines
 
 
