@@ -43,7 +43,7 @@ def build(plan: PlannedBuild, key: str, keys: IdentityKeys, work: Path, report: 
     with report.task(f"{entry.id}: installing {entry.suite} packages (mmdebstrap)"):
         write_early(early, recipe.initramfs)
         write_units(units, recipe)
-        bootstrap(entry, recipe, early, units, archive, log)
+        bootstrap(entry, recipe, archive, log, early=early, units=units)
     with report.task(f"{entry.id}: writing the disk"):
         write_late(late, plan, keys, ids, edited_files(archive, recipe.edited))
         esp = work / "esp"

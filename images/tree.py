@@ -29,7 +29,7 @@ _HOOK_HEAD = """\
 _UNIT_FOLDER = "/etc/systemd/system/"
 
 
-def bootstrap(entry: BuildEntry, recipe: Recipe, early: Path, units: Path, archive: Path, log: Path) -> None:
+def bootstrap(entry: BuildEntry, recipe: Recipe, archive: Path, log: Path, *, early: Path, units: Path) -> None:
     """Install the distribution with mmdebstrap into the tar `archive`, as root or as an ordinary user.
 
     The tar `early` is laid over the tree before the kernel package is configured, `units` before units are enabled.
@@ -91,7 +91,7 @@ def _kernel_suite(entry: BuildEntry) -> list[str]:
         return []
     suite, other = entry.suite, entry.kernel_suite
     # The line that mmdebstrap wrote for the suite itself, whatever mirror it is from.
-    lines = f"sed -n 's/ {suite} / {other} /p' \"$1/etc/apt/sources.list\" >\"$1/etc/apt/sources.list.d/{other}.list\""
+    lines = f'sed -n \'s/ {suite} / {other} /p\' "$1/etc/apt/sources.list" >"$1/etc/apt/sources.list.d/{other}.list"'
     pin = f"Package: linux-image-* linux-base* linux-sysctl-defaults\\nPin: release n={other}\\nPin-Priority: 990\\n"
     return [f"--setup-hook={lines}", f"--setup-hook=printf '{pin}' >\"$1/etc/apt/preferences.d/{other}\""]
 
@@ -146,9 +146,7 @@ def write_units(path: Path, recipe: Recipe) -> None:
     write_tar(path, [Member(file.path, file.content, int(file.mode, 8)) for file in own])
 
 
-def write_late(
-    path: Path, plan: PlannedBuild, keys: IdentityKeys, ids: DiskIds, edited: Sequence[Member] = ()
-) -> None:
+def write_late(path: Path, plan: PlannedBuild, keys: IdentityKeys, ids: DiskIds, edited: Sequence[Member] = ()) -> None:
     """The tar laid over the finished tree: the recipe's and `edited` files, identity, mount table and boot menu."""
     entry, recipe = plan.entry, plan.recipe
     mounts = (
