@@ -111,10 +111,10 @@ def test_a_listing_says_who_uses_an_image_and_when_it_ends(
     assert rows["freebsd-14.4"]["form"] == "qcow2.xz"
 
 
+@pytest.mark.usefixtures("overlay")
 def test_prune_removes_the_oldest_first_but_nothing_in_use(
-    overlay: list[str], disk: Path, cache: Path, entry_for: MakeEntry, capsys: pytest.CaptureFixture[str]
+    disk: Path, cache: Path, entry_for: MakeEntry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert overlay
     made = []
     for number in range(3):
         other = disk.parent / f"{number}.qcow2"
