@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.surveying import surveyed
-from matrix.load import load
+from matrix.load import choose_hosts, load
 from matrix.model import MeasuredHost
 
 
@@ -26,14 +26,13 @@ def main(arguments: list[str]) -> int:
     probe.add_argument(
         "--matrix", action="append", default=[], type=Path, metavar="DIR", help="matrix data laid over the shipped one"
     )
-    probe.add_argument("hosts", nargs="*", metavar="HOST", help="ids of hosts; all when none is given")
+    probe.add_argument(
+        "hosts", nargs="*", metavar="LAB|HOST|FILE", help="which hosts; the lab `default` when none is given"
+    )
     options = parser.parse_args(arguments)
     data = load(options.matrix)
-    specs = {spec.id: spec for lab in data.labs.values() for spec in lab}
-    if unknown := [name for name in options.hosts if name not in specs]:
-        sys.stderr.write(f"no host {unknown[0]} (allowed: {', '.join(specs)})\n")
-        return 2
-    measured, lost = surveyed(data, [specs[name] for name in options.hosts or specs], options.matrix)
+    specs = choose_hosts(data, options.hosts or ["default"])
+    measured, lost = surveyed(data, specs, options.matrix)
     if options.json:
         sys.stdout.write(TypeAdapter(list[MeasuredHost]).dump_json(measured, indent=1).decode() + "\n")
     else:
