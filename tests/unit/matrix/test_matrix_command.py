@@ -29,7 +29,7 @@ def test_list_shows_every_cell_and_what_is_said_about_it(capsys: pytest.CaptureF
     status, out, err = call(capsys, "list", "--guest", "debian-*", "--cell", "*+none")
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "debian-12+qemu-tcg+none"
+    assert "debian-12+qemu-tcg+none" in lines
     assert any(line.split() == ["debian-13+xen-pv+none", "xen-pv", "was", "never", "run", "here"] for line in lines)
     assert "profile standard: " in lines[-1]
 

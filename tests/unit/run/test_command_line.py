@@ -58,7 +58,7 @@ def overlay(folder: Path, files: dict[str, str]) -> str:
 def test_without_arguments_it_lists_its_commands(guestcert) -> None:
     said = guestcert()
     assert said.status == 0
-    for command in ("run", "matrix", "images", "hosts", "clean", "report", "bench", "test", "version"):
+    for command in ("run", "matrix", "images", "hosts", "lab", "clean", "report", "bench", "test", "version"):
         assert f"\n  {command} " in said.out
 
 
@@ -66,7 +66,7 @@ def test_an_unknown_command_names_the_known_ones(guestcert) -> None:
     said = guestcert("certify")
     assert said.status == 2
     assert said.lines == [
-        "guestcert: no command 'certify' (allowed: run, matrix, images, hosts, report, clean, bench, test, version)"
+        "guestcert: no command 'certify' (allowed: run, matrix, images, hosts, lab, report, clean, bench, test, version)"
     ]
 
 
