@@ -30,7 +30,10 @@ def test_list_shows_every_cell_and_what_is_said_about_it(capsys: pytest.CaptureF
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert "debian-12+qemu-tcg+none" in lines
-    assert any(line.split() == ["debian-13+xen-pv+none", "xen-pv", "was", "never", "run", "here"] for line in lines)
+    assert any(
+        line.startswith("debian-13+vmware-server+none ") and line.endswith("vmware-server was never run here")
+        for line in lines
+    )
     assert "profile standard: " in lines[-1]
 
 
