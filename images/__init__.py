@@ -3,7 +3,7 @@
 from images.examine import DiskFacts, examine
 from images.faults import ImageFault
 from images.forms import BusyboxEntry, KernelPackage, PairEntry, RootfsEntry, Source
-from images.image import Image, create_overlay
+from images.image import Image
 from images.keys import IdentityKeys
 from images.load import Catalogue, load_catalogue
 from images.model import BuildEntry, PlannedBuild, PublishedEntry, UrlEntry, UserEntry
@@ -28,7 +28,6 @@ __all__ = [
     "Store",
     "UrlEntry",
     "UserEntry",
-    "create_overlay",
     "examine",
     "load_catalogue",
 ]

@@ -14,7 +14,8 @@ import pytest
 from fixtures.channels.byte_stream import DescriptorStream
 from fixtures.channels.console_shell import ConsoleShell
 from fixtures.deadline import Deadline
-from images import Image, KernelPackage, RootfsEntry, Store, create_overlay, load_catalogue
+from fixtures.this_machine import ThisMachine
+from images import Image, KernelPackage, RootfsEntry, Store, load_catalogue
 from images.manifest import file_digest
 from matrix.places import cache_dir
 
@@ -31,7 +32,7 @@ def boot(tmp_path: Path) -> Iterator[Boot]:
 
         def start(image: Image) -> ConsoleShell:
             overlay = tmp_path / "overlay.qcow2"
-            create_overlay(image, overlay)
+            ThisMachine().create_overlay(overlay, image.disk, image.format, image.virtual_size)
             ours, theirs = _pair()
             argv = [
                 *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-m", "384", "-nodefaults"),

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from images import Image, Store, create_overlay
+from fixtures.this_machine import ThisMachine
+from images import Image, Store
 
 _OVMF = (
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -41,7 +42,7 @@ def test_a_built_image_boots_through_its_own_loader(image: Image, tmp_path: Path
     if firmware is None:
         pytest.skip("no OVMF on this host")
     overlay = tmp_path / "overlay.qcow2"
-    create_overlay(image, overlay)
+    ThisMachine().create_overlay(overlay, image.disk, image.format, image.virtual_size)
     argv = [
         *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "512"),
         *("-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from images import IdentityKeys, Image, ImageFault, Store, create_overlay, examine
+from images import IdentityKeys, Image, ImageFault, Store, examine
 from images.archive import Member, write_tar
 from images.disk import DiskIds, RootContent, to_qcow2, write_disk
 from images.model import DiskLayout
@@ -87,29 +87,6 @@ def test_a_refused_image_does_not_enter_the_cache(
     with pytest.raises(ImageFault, match="backing file"):
         store.obtain(entry_for(path))
     assert list((cache / "images/objects").iterdir()) == []
-
-
-def test_an_overlay_names_its_base_absolutely(image: Image, tmp_path: Path) -> None:
-    path = tmp_path / "with space.qcow2"
-    create_overlay(image, path, size_gib=1)
-    info = json.loads(_output("qemu-img", "info", "--output=json", path))
-    assert info["backing-filename"] == str(image.disk)
-    assert info["backing-filename-format"] == "qcow2"
-    assert info["virtual-size"] == 1024**3
-    assert [each.name for each in tmp_path.glob("*.partial")] == []
-
-
-def test_an_overlay_where_none_can_be_is_one_line(image: Image, tmp_path: Path) -> None:
-    with pytest.raises(ImageFault) as caught:
-        create_overlay(image, tmp_path / "nowhere" / "x.qcow2")
-    assert "\n" not in str(caught.value)
-
-
-def test_an_overlay_smaller_than_its_image_is_refused(tmp_path: Path, store: Store, entry_for: MakeEntry) -> None:
-    big = tmp_path / "big.qcow2"
-    _output("qemu-img", "create", "-q", "-f", "qcow2", big, "2G")
-    with pytest.raises(ImageFault, match="smaller than the image"):
-        create_overlay(store.obtain(entry_for(big)), tmp_path / "x.qcow2", size_gib=1)
 
 
 @pytest.mark.parametrize("as_root", [True, False])
