@@ -35,7 +35,7 @@ from matrix.places import cache_dir, runtime_dir
 _CELL = "debian-12+qemu-tcg+none"
 _ROUNDS = 5
 _BOOT_SECONDS = 900.0
-_STATUS_POLL = 0.002
+_STATUS_POLL = 0.02
 _USER_NETWORK = json.dumps({"type": "user", "id": "hostnet0"})
 
 
