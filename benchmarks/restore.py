@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
-import shlex
-import socket
 import statistics
-import subprocess
 import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
+from benchmarks.raw_qemu import command_line, continue_when_loaded, raw_boot, running
 from fixtures.channels.port_shell import ERRORS_PORT, SHELL_PORT, PortShell, PortSockets
 from fixtures.channels.protocol import Channel
 from fixtures.checkpoint import Checkpoint, CheckpointStore
@@ -35,8 +31,6 @@ from matrix.places import cache_dir, runtime_dir
 _CELL = "debian-12+qemu-tcg+none"
 _ROUNDS = 5
 _BOOT_SECONDS = 900.0
-_STATUS_POLL = 0.02
-_USER_NETWORK = json.dumps({"type": "user", "id": "hostnet0"})
 
 
 def measure() -> dict[str, float]:
@@ -45,7 +39,8 @@ def measure() -> dict[str, float]:
     `restore_s` from `to(READY)` of a guest that has a checkpoint to the answer to its first command, clock and
     randomness set right by then; `raw_s` from the start of a QEMU with the same command line and saved memory, to the
     answer to a first command over the same kind of channel; `over_raw` their ratio; `cold_boot_s` from power-on to the first
-    command over SSH; `over_cold_boot` the restore's share of it.
+    command over SSH; `raw_boot_s` from power-on to the login prompt of the same guest in a QEMU started by hand, and
+    `over_raw_boot` their ratio; `over_cold_boot` the restore's share of the cold boot.
     """
     (cell,) = expand(load(), Selection(cell=(_CELL,)), today=dt.datetime.now(dt.UTC).date())
     images = Store(cache_dir())
@@ -55,7 +50,7 @@ def measure() -> dict[str, float]:
         tempfile.TemporaryDirectory(prefix="bench-", dir=cache_dir()) as folder,
     ):
         bench = _Bench(cell, host, images.obtain(load_catalogue()[cell.guest.image]), Path(folder))
-        cold = bench.cold_boot()
+        cold, raw_cold = bench.cold_boot(), bench.raw_boot()
         rounds = [(bench.restore(), bench.raw()) for _ in range(_ROUNDS)]
     restore, raw = (statistics.median(column) for column in zip(*rounds, strict=True))
     return {
@@ -63,6 +58,8 @@ def measure() -> dict[str, float]:
         "raw_s": raw,
         "over_raw": statistics.median(ours / theirs for ours, theirs in rounds),
         "cold_boot_s": cold,
+        "raw_boot_s": raw_cold,
+        "over_raw_boot": cold / raw_cold,
         "over_cold_boot": restore / cold,
     }
 
@@ -80,6 +77,11 @@ class _Bench:
             seconds = guest.boot_timeline.ready_s
             assert seconds is not None  # noqa: S101 -- a boot that we have seen
             return seconds
+
+    def raw_boot(self) -> float:
+        """The same cold boot in a QEMU that we start ourselves, to the login prompt."""
+        with self._guest() as guest:
+            return raw_boot([guest], Deadline.after(_BOOT_SECONDS))[0]
 
     def restore(self) -> float:
         with self._guest() as guest:
@@ -118,7 +120,7 @@ def _raw_restore(host: Host, definition: Definition, checkpoint: Checkpoint, scr
         ports={SHELL_PORT: scratch / "shell", ERRORS_PORT: scratch / "errors"},
     )
     xml = QemuDriver().rewired_xml(checkpoint.domain_xml.read_text(), definition, plumbing)
-    command = _command_line(host, xml, scratch / "monitor")
+    command = command_line(host, xml, scratch / "monitor")
     ports = PortSockets(plumbing.ports[SHELL_PORT], plumbing.ports[ERRORS_PORT])
     offset = SaveImage.read(checkpoint.memory).stream_offset
     with closing(ports), checkpoint.memory.open("rb") as memory:
@@ -127,63 +129,16 @@ def _raw_restore(host: Host, definition: Definition, checkpoint: Checkpoint, scr
             disk, checkpoint.disk(definition.root_disk.name), "qcow2", definition.root_disk.size_bytes
         )
         os.lseek(memory.fileno(), offset, os.SEEK_SET)
-        command += ["-incoming", f"fd:{memory.fileno()}"]
-        qemu = subprocess.Popen(command, pass_fds=[memory.fileno()], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        try:
+        with running([*command, "-incoming", f"fd:{memory.fileno()}"], memory.fileno()):
             streams = ports.accept(Deadline.after(60))
-            _continue_when_loaded(scratch / "monitor")
+            continue_when_loaded(scratch / "monitor")
             shell = PortShell.woken(streams, checkpoint.shell_pid, _no_other_channel)
             answer = shell.run(["true"], timeout=60)
             seconds = time.monotonic() - begun
             assert answer.status == 0  # noqa: S101 -- `true`
             shell.close()
-        finally:
-            qemu.kill()
-            qemu.communicate()
-            disk.unlink()
+    disk.unlink()
     return seconds
-
-
-def _command_line(host: Host, xml: str, monitor: Path) -> list[str]:
-    """libvirt's own QEMU command line for `xml`, without the few things that only libvirt can fill in."""
-    words = shlex.split(str(host.connection.raw.domainXMLToNative("qemu-argv", xml, 0)))
-    while "=" in words[0]:
-        words.pop(0)
-    kept: list[str] = []
-    pairs = iter(words)
-    for word in pairs:
-        if word in {"-object", "-netdev", "-chardev"}:
-            value = next(pairs)
-            if "masterKey0" in value:
-                continue
-            if word == "-netdev":
-                value = _USER_NETWORK
-            if "id=charmonitor" in value:
-                value = f"socket,id=charmonitor,path={monitor},server=on,wait=off"
-            kept += [word, value]
-        else:
-            kept.append(word)
-    return kept
-
-
-def _continue_when_loaded(monitor: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as raw:
-        raw.connect(str(monitor))
-        with raw.makefile("rwb") as line:
-            json.loads(line.readline())
-            _ask(line, "qmp_capabilities")
-            while _ask(line, "query-status")["status"] == "inmigrate":
-                time.sleep(_STATUS_POLL)
-            _ask(line, "cont")
-
-
-def _ask(line: Any, command: str) -> Any:
-    line.write(json.dumps({"execute": command}).encode() + b"\n")
-    line.flush()
-    while "return" not in (answer := json.loads(line.readline())):
-        if "error" in answer:
-            raise RuntimeError(f"QMP {command}: {answer['error']['desc']}")
-    return answer["return"]
 
 
 def _no_other_channel() -> Channel:

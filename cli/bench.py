@@ -32,7 +32,14 @@ BENCHMARKS: Mapping[str, tuple[Figure, ...]] = {
         Figure("raw_s", "raw QEMU, -incoming of the same state, to first command", "s"),
         Figure("over_raw", "restore over raw QEMU", "x", 2.0),
         Figure("cold_boot_s", "cold boot of debian-12 to ready", "s", 15.0),
+        Figure("raw_boot_s", "raw QEMU, cold boot of the same to its login prompt", "s"),
+        Figure("over_raw_boot", "cold boot over raw QEMU", "x"),
         Figure("over_cold_boot", "restore over cold boot", "x"),
+    ),
+    "smoke": (
+        Figure("smoke_s", "warm smoke run of debian-12 and debian-13", "s", 40.0),
+        Figure("raw_boots_s", "raw QEMU, both guests booted side by side to their login prompts", "s"),
+        Figure("over_raw_boots", "smoke run over raw QEMU's boots (each guest boots twice in it)", "x"),
     ),
     "no_op_probe": (
         Figure("probe_ms", "a probe that does nothing, all reporting on", "ms", 10.0),
