@@ -30,13 +30,20 @@ def test_topology(guest: Guest) -> None:
 
     Preconditions: the kernel shows a CPU topology.
     Steps: read package, die and core of each CPU.
-    Expected: sockets, cores per socket and threads per core equal the domain's definition.
+    Expected: sockets, cores per socket and threads per core equal the domain's definition; where the hypervisor takes
+    no topology, so that none is defined, they are whole numbers that hold all virtual CPUs.
     """
     files = read_files(guest, *TOPOLOGY_FILES)
     seen = parse_topology(files)
     if seen is None:
         pytest.skip("the guest's kernel shows no CPU topology")
     defined = guest.definition
+    if not defined.topology_defined:
+        assert seen.vcpus == defined.vcpus, (
+            f"expected any arrangement of {defined.vcpus} virtual CPUs ({guest.cell.hypervisor.name} takes none), "
+            f"the guest sees {seen.sockets} x {seen.cores or 'differing'} x {seen.threads or 'differing'}: {files}"
+        )
+        return
     expected = Topology(defined.sockets, defined.cores, defined.threads)
     assert seen == expected, (
         f"expected {expected.sockets} sockets x {expected.cores} cores x {expected.threads} threads as defined, "

@@ -130,6 +130,11 @@ class Topology:
     cores: int | None
     threads: int | None
 
+    @property
+    def vcpus(self) -> int | None:
+        """How many processors that makes; None where sockets or cores differ."""
+        return None if self.cores is None or self.threads is None else self.sockets * self.cores * self.threads
+
 
 TOPOLOGY_FILES = (
     "/sys/devices/system/cpu/cpu*/topology/physical_package_id",

@@ -42,6 +42,13 @@ def test_topology(places: list[tuple[int, int, int]], expected: Topology) -> Non
     assert parse_topology(topology_files(places)) == expected
 
 
+@pytest.mark.parametrize(
+    ("seen", "vcpus"), [(Topology(1, 1, 2), 2), (Topology(2, 2, 2), 8), (Topology(2, None, 1), None)]
+)
+def test_processors_of_a_topology(seen: Topology, vcpus: int | None) -> None:
+    assert seen.vcpus == vcpus
+
+
 def test_no_topology() -> None:
     assert parse_topology({}) is None
 
