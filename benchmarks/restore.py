@@ -122,7 +122,7 @@ def _raw_restore(host: Host, definition: Definition, checkpoint: Checkpoint, scr
     xml = QemuDriver().rewired_xml(checkpoint.domain_xml.read_text(), definition, plumbing)
     command = command_line(host, xml, scratch / "monitor")
     ports = PortSockets(plumbing.ports[SHELL_PORT], plumbing.ports[ERRORS_PORT])
-    offset = SaveImage.read(checkpoint.memory).stream_offset
+    offset = SaveImage.read(ThisMachine(), checkpoint.memory).stream_offset
     with closing(ports), checkpoint.memory.open("rb") as memory:
         begun = time.monotonic()
         ThisMachine().create_overlay(
