@@ -12,7 +12,9 @@ from rich.table import Table
 
 from cli.surveying import surveyed
 from matrix.load import choose_hosts, load
-from matrix.model import MeasuredHost
+from matrix.model import Capability, FeatureLayers, MeasuredHost
+
+_MITIGATION = "mitigation."
 
 
 def main(arguments: list[str]) -> int:
@@ -43,12 +45,38 @@ def main(arguments: list[str]) -> int:
 def _print(measured: list[MeasuredHost]) -> None:
     console = Console(markup=False, emoji=False, highlight=False)
     for host in measured:
-        table = Table("capability", "measured", "why not", title=f"{host.id}  {host.uri}", title_justify="left")
-        for name, value in sorted(host.capabilities.items()):
-            shown = (
-                {True: "yes", False: "no", None: "unknown"}.get(value)
-                if value is None or isinstance(value, bool)
-                else str(value)
-            )
-            table.add_row(name, shown, host.reasons.get(name, ""))
-        console.print(table)
+        console.print(_layers(host))
+        console.print(_capabilities(host))
+
+
+def _layers(host: MeasuredHost) -> Table:
+    """How far each feature of the CPU gets."""
+    layers = tuple(FeatureLayers.model_fields)
+    words = {"cpu": "CPU has it", "firmware": "firmware on", "kernel": "kernel on", "hypervisor": "offered"}
+    title = f"{host.id}  {host.uri}"
+    table = Table(
+        "feature", *(words.get(layer, layer) for layer in layers), "why not", title=title, title_justify="left"
+    )
+    for name, found in host.layers.items():
+        why = (host.reasons.get(f"{name}.{layer}") for layer in layers)
+        table.add_row(name, *(_shown(getattr(found, layer)) for layer in layers), next(filter(None, why), ""))
+    return table
+
+
+def _capabilities(host: MeasuredHost) -> Table:
+    table = Table("capability", "measured", "why not")
+    harmless = []
+    for name, value in sorted(host.capabilities.items()):
+        if name.startswith(_MITIGATION) and value == "Not affected":
+            harmless.append(name.removeprefix(_MITIGATION))
+            continue
+        table.add_row(name, _shown(value), host.reasons.get(name, ""))
+    if harmless:
+        table.add_row("not affected by", ", ".join(harmless), "")
+    return table
+
+
+def _shown(value: Capability) -> str:
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "unknown"}[value]
+    return str(value)

@@ -257,8 +257,10 @@ class MeasuredHost(HostSpec):
 
     `capabilities`: `accelerator.tcg`, `accelerator.kvm`, `extension.vmx`, `extension.svm`, `arch.x86_64`,
     `hypervisor.<id>`, `firmware.uefi` (bool), `memory_mib`, `cpus` (int), `hypervisor_version`,
-    `libvirt_version` (str), and `feature.<name>` (bool) where a feature that hypervisors.yaml offers was tried;
-    None is unknown, and unknown never meets a need; absent is not offered. `reasons` says, by capability, in one clause why one is not there.
+    `libvirt_version`, `kernel`, `cpu_model`, `microcode`, `virt_caps` (Xen's), `mitigation.<vulnerability>` (str), and
+    `feature.<name>` (bool) where a feature that hypervisors.yaml offers was tried;
+    None is unknown, and unknown never meets a need; absent is not offered. `layers` has the CPU's features (`vmx`, `svm`,
+    `ept`, ...). `reasons` says, by capability or `<feature>.<layer>`, in one clause why one is not there.
     """
 
     capabilities: dict[str, Capability] = {}
@@ -276,6 +278,20 @@ class Binding(_Strict):
     reason: str | None = None
     alternatives: tuple[str, ...] = ()
 
+class FeatureLayers(_Strict):
+    """How far a CPU's virtualisation feature gets on a host; each layer yes, no, or None: nobody said.
+
+    The CPU has it, the firmware enables it, the kernel (on Xen hosts: Xen) enables it, the hypervisor's management
+    (libvirt) offers it, and a guest was seen to run with it.
+    """
+
+    cpu: bool | None = None
+    firmware: bool | None = None
+    kernel: bool | None = None
+    hypervisor: bool | None = None
+    worked: bool | None = None
+
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -286,6 +302,7 @@ class Origin:
 
     def line(self, *field: str | int) -> int:
         """The line of `field`, or of the nearest thing around it."""
+    layers: dict[str, FeatureLayers] = {}
         while field and field not in self.lines:
             field = field[:-1]
         return self.lines.get(field, 1)
