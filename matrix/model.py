@@ -252,32 +252,6 @@ class Selection(_Strict):
     cell: Globs = ()
 
 
-class MeasuredHost(HostSpec):
-    """A host and what was measured on it.
-
-    `capabilities`: `accelerator.tcg`, `accelerator.kvm`, `extension.vmx`, `extension.svm`, `arch.x86_64`,
-    `hypervisor.<id>`, `firmware.uefi` (bool), `memory_mib`, `cpus` (int), `hypervisor_version`,
-    `libvirt_version`, `kernel`, `cpu_model`, `microcode`, `virt_caps` (Xen's), `mitigation.<vulnerability>` (str), and
-    `feature.<name>` (bool) where a feature that hypervisors.yaml offers was tried;
-    None is unknown, and unknown never meets a need; absent is not offered. `layers` has the CPU's features (`vmx`, `svm`,
-    `ept`, ...). `reasons` says, by capability or `<feature>.<layer>`, in one clause why one is not there.
-    """
-
-    capabilities: dict[str, Capability] = {}
-    reasons: dict[str, str] = {}
-
-
-class Binding(_Strict):
-    """A cell and the host that will run it, or the one reason why none does.
-
-    `alternatives` are the other hosts that could.
-    """
-
-    cell: Cell
-    host_id: str | None = None
-    reason: str | None = None
-    alternatives: tuple[str, ...] = ()
-
 class FeatureLayers(_Strict):
     """How far a CPU's virtualisation feature gets on a host; each layer yes, no, or None: nobody said.
 
@@ -292,6 +266,33 @@ class FeatureLayers(_Strict):
     worked: bool | None = None
 
 
+class MeasuredHost(HostSpec):
+    """A host and what was measured on it.
+
+    `capabilities`: `accelerator.tcg`, `accelerator.kvm`, `extension.vmx`, `extension.svm`, `arch.x86_64`,
+    `hypervisor.<id>`, `firmware.uefi` (bool), `memory_mib`, `cpus` (int), `hypervisor_version`,
+    `libvirt_version`, `kernel`, `cpu_model`, `microcode`, `virt_caps` (Xen's), `mitigation.<vulnerability>` (str), and
+    `feature.<name>` (bool) where a feature that hypervisors.yaml offers was tried;
+    None is unknown, and unknown never meets a need; absent is not offered. `layers` has the CPU's features (`vmx`, `svm`,
+    `ept`, ...). `reasons` says, by capability or `<feature>.<layer>`, in one clause why one is not there.
+    """
+
+    capabilities: dict[str, Capability] = {}
+    layers: dict[str, FeatureLayers] = {}
+    reasons: dict[str, str] = {}
+
+
+class Binding(_Strict):
+    """A cell and the host that will run it, or the one reason why none does.
+
+    `alternatives` are the other hosts that could.
+    """
+
+    cell: Cell
+    host_id: str | None = None
+    reason: str | None = None
+    alternatives: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -302,7 +303,6 @@ class Origin:
 
     def line(self, *field: str | int) -> int:
         """The line of `field`, or of the nearest thing around it."""
-    layers: dict[str, FeatureLayers] = {}
         while field and field not in self.lines:
             field = field[:-1]
         return self.lines.get(field, 1)
