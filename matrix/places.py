@@ -39,6 +39,15 @@ def runtime_dir() -> Path:
     return path
 
 
+def lease_dir() -> Path:
+    """Where the leases of this machine are, the same folder for all its users; not created here.
+
+    `GUESTCERT_LEASE_DIR` overrides it. Not in /tmp, which services have of their own, and which is swept.
+    """
+    configured = os.environ.get("GUESTCERT_LEASE_DIR")
+    return Path(configured).absolute() if configured else Path("/dev/shm/guestcert-leases")  # noqa: S108 -- see the script
+
+
 def _default_runtime_dir() -> Path:
     per_user = Path(f"/run/user/{os.getuid()}")
     if per_user.is_dir() and os.access(per_user, os.W_OK):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Literal
 
 import pytest
 
+from fixtures.notice import Notice
 from matrix.plan import Plan
 from reports.event_log import EventWriter
 from reports.events import (
@@ -24,6 +26,7 @@ from reports.events import (
     InternalError,
     KnownIssue,
     Named,
+    Noticed,
     ProbeFinished,
     ProbeMissing,
     ProbesCollected,
@@ -132,6 +135,11 @@ class Journal:
             self.write(
                 CollectionFailed(at=time.time(), node=report.nodeid or "collection", message=report.longreprtext)
             )
+
+    @pytest.hookimpl
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        if isinstance(warning_message.message, Notice):
+            self.write(Noticed(at=time.time(), message=str(warning_message.message)))
 
     @pytest.hookimpl
     def pytest_internalerror(self, excrepr: object) -> None:

@@ -170,6 +170,13 @@ class WorkerCrashed(_Event):
     message: Line
 
 
+class Noticed(_Event):
+    """A line for people while the run goes on, such as who is in the way of a cell."""
+
+    event: Literal["noticed"] = "noticed"
+    message: Line
+
+
 class InternalError(_Event):
     """The harness itself broke; the run is inconclusive at best."""
 
@@ -217,6 +224,7 @@ Event = Annotated[
     | ProbeStarted
     | ProbeFinished
     | WorkerCrashed
+    | Noticed
     | InternalError
     | ProbeMissing
     | CellDecided
@@ -235,6 +243,7 @@ KINDS = frozenset(
         "probe_started",
         "probe_finished",
         "worker_crashed",
+        "noticed",
         "internal_error",
         "probe_missing",
         "cell_decided",

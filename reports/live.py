@@ -16,6 +16,7 @@ from reports.events import (
     CollectionFailed,
     Event,
     InternalError,
+    Noticed,
     ProbeFinished,
     ProbesCollected,
     ProbeStarted,
@@ -91,6 +92,8 @@ class Progress:
             self._finished(event)
         elif isinstance(event, WorkerCrashed):
             self._say(Text(f"worker {event.worker} crashed{f' in {event.node}' if event.node else ''}", "magenta"))
+        elif isinstance(event, Noticed):
+            self._say(Text(event.message, "yellow"))
         elif isinstance(event, CollectionFailed):
             self._say(Text(f"cannot read {event.node}:\n{event.message}", "red"))
         elif isinstance(event, InternalError):

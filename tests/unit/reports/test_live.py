@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from reports.events import Event, ProbesCollected, ProbeStarted, WorkerCrashed
+from reports.events import Event, Noticed, ProbesCollected, ProbeStarted, WorkerCrashed
 from reports.live import Progress
 from reports.verdict import Verdict
 from tests.unit.reports.test_reconcile import CELL, finished, planned, started
@@ -88,3 +88,9 @@ def test_brackets_from_a_guest_are_not_markup() -> None:
         terminal=False, events=[*EVENTS, finished("boot/two", Verdict.FAIL, reason="[bold]x[/bold] [link=y]z[/link]")]
     )
     assert "[bold]x[/bold] [link=y]z[/link]" in shown
+
+
+def test_a_notice_is_shown_at_once() -> None:
+    assert "waiting for host rack" in follow(
+        terminal=False, events=[*EVENTS, Noticed(at=2, message="waiting for host rack")]
+    )

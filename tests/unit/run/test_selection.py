@@ -234,3 +234,22 @@ def test_without_n_there_is_a_worker_for_each_cell(run: Run) -> None:
     workers = {event["worker"] for event in seen.events if event["event"] == "probe_finished"}
     assert workers == {"gw0", "gw1"}, seen.output
     assert "2 workers: 2 cells to test, host has 2 CPUs" in seen.output
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_a_worker_can_tell_people_something_while_its_probe_runs(run: Run, workers: str) -> None:
+    seen = run(
+        {
+            "area/test_some.py": """
+    from fixtures.notice import tell
+
+    def test_read(cell, request):
+        tell(request.config, "waiting for host far")
+    """
+        },
+        workers,
+        probes=["area/read"],
+    )
+    kinds = [event["event"] for event in seen.events]
+    assert kinds.index("probe_started") < kinds.index("noticed") < kinds.index("probe_finished")
+    assert "waiting for host far" in seen.output
