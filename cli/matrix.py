@@ -77,7 +77,9 @@ def list_cells(
     excluded = sum(each.excluded is not None for each in cells)
     _print(f"{len(cells)} cells, {excluded} excluded; profile {chosen.id}: {len(chosen.required)} required probes")
     if absent := left_out(data, selection):
-        _print(f"{absent} guests that were never run here are left out; --guest '*' lists them too")
+        _print(
+            f"{absent} guests that were never run here, or are run on request, are left out; --guest '*' lists them too"
+        )
 
 
 @app.command()

@@ -19,7 +19,7 @@ EVERYTHING = Selection(guest=("*",))
 def expand(matrix: Matrix, selection: Selection = EVERYTHING, *, today: date) -> list[Cell]:
     """All selected cells: guests x hypervisors x the extensions a hypervisor can be combined with.
 
-    Guests that nobody has run here (`never_run_here`) are selected only by globs over guests or cells. Excluded cells
+    Guests that are not run `by_default` are selected only by globs over guests or cells. Excluded cells
     are in the list and say why. Rules hold through their expiry day; `today` is the day to judge
     that by. In the order of the data: guest, hypervisor, extension. Cost: one int AND and one object a cell.
     """
@@ -70,10 +70,10 @@ def unmatched(matrix: Matrix, selection: Selection) -> list[str]:
 
 
 def left_out(matrix: Matrix, selection: Selection) -> int:
-    """How many guests a selection leaves out only because nobody has run them here and no glob asks for them."""
+    """How many guests a selection leaves out only because they are not run by default and no glob asks for them."""
     if selection.guest or selection.cell:
         return 0
-    return sum(guest.never_run_here for guest in matrix.guests.values())
+    return sum(not guest.by_default for guest in matrix.guests.values())
 
 
 def _selected(items: Mapping[str, GuestSpec], selection: Selection) -> list[GuestSpec]:
@@ -82,7 +82,7 @@ def _selected(items: Mapping[str, GuestSpec], selection: Selection) -> list[Gues
         return [item for name, item in items.items() if name in names]
     if selection.cell:
         return list(items.values())
-    return [item for item in items.values() if not item.never_run_here]
+    return [item for item in items.values() if item.by_default]
 
 
 def _pairs(matrix: Matrix, selection: Selection) -> list[tuple[HypervisorSpec, ExtensionSpec]]:

@@ -23,6 +23,7 @@ from matrix.words import (
     Text,
     Uri,
     UserName,
+    VariableName,
     Word,
 )
 
@@ -49,10 +50,25 @@ class _Identified(_Strict):
 
 
 class Login(_Strict):
-    """Who the harness logs in as, and over which channel."""
+    """Who the harness logs in as, and over which channel; where that one is not there, over the others there are.
+
+    `console` is a login, or a shell, on the first console; `none` says that nobody can log in, so that only what needs no
+    shell is probed. The password, asked for on a console only, is never written here: `password_env` names an
+    environment variable that holds it, `password_file` a file whose first line does. `ready` is a regular expression
+    that the console shows when the guest is up, where that is not a login prompt.
+    """
 
     user: UserName = "root"
-    channel: Literal["ssh", "agent", "console"] = "ssh"
+    channel: Literal["ssh", "agent", "console", "none"] = "ssh"
+    password_env: VariableName | None = None
+    password_file: Text | None = None
+    ready: RegularExpression | None = None
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.password_env is not None and self.password_file is not None:
+            raise ValueError("password_env and password_file: only one of them can say the password")
+        return self
 
 
 class Resources(_Strict):
@@ -85,7 +101,8 @@ class GuestSpec(_Identified):
     `osinfo` is the osinfo-db id; `image` names an entry of the image catalogue; `os_release` holds the fields
     of /etc/os-release that must be seen in the guest; `boot: direct` starts the image's kernel from the host;
     `cpu` is what it needs to see other than what its hypervisor shows by default;
-    a guest that nobody has run here yet (`never_run_here`) is in the matrix, and runs when it is asked for by id.
+    a guest that nobody has run here yet (`never_run_here`), or that few people need (`on_request`), is in the matrix, and
+    runs when it is asked for by id.
     """
 
     name: Text
@@ -108,6 +125,12 @@ class GuestSpec(_Identified):
     end_of_life: Day | None = None
     kernel_log_exceptions: tuple[KernelLogException, ...] = ()
     never_run_here: bool = False
+    on_request: bool = False
+
+    @property
+    def by_default(self) -> bool:
+        """Whether it is run when no guest is named."""
+        return not (self.never_run_here or self.on_request)
 
 
 class HypervisorSpec(_Identified):
@@ -243,7 +266,8 @@ class Cell:
 class Selection(_Strict):
     """Which cells are asked for: globs over ids; every axis that has globs must match one of them.
 
-    Without globs over guests or cells, guests that nobody has run here (`never_run_here`) are not asked for.
+    Without globs over guests or cells, guests that nobody has run here (`never_run_here`), and those `on_request`, are not
+    asked for.
     """
 
     guest: Globs = ()

@@ -104,7 +104,7 @@ def capabilities_of(cell: Cell, host: MeasuredHost | None = None) -> dict[str, C
     """What a probe may require of a cell on a host.
 
     The hypervisor's features (`save`, `balloon`, ...; `feature.<name>` measured on the host overrides what the
-    YAML says); `agent` if the guest has one and the hypervisor a channel to it; `uefi`/`bios` firmware that the
+    YAML says); `agent` if the guest has one and the hypervisor a channel to it; `shell` if it can be logged in to; `uefi`/`bios` firmware that the
     guest is started with; `vcpus`, `memory_mib`; `x86`; the guest's `family`, `arch`, `init`, `package_manager` and
     `boot` as words, each word also by itself (`systemd`, `dpkg`, `linux`, `direct`); `extension` (a word); and
     every measured capability of the host as `host.<name>`.
@@ -116,6 +116,7 @@ def capabilities_of(cell: Cell, host: MeasuredHost | None = None) -> dict[str, C
         if name.startswith("feature."):
             found[name.removeprefix("feature.")] = value
     found["agent"] = found.get("agent", False) if guest.agent else False
+    found["shell"] = guest.login.channel != "none"
     words: dict[str, str] = {
         "family": guest.family,
         "arch": guest.arch,

@@ -18,6 +18,7 @@ _URI = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]*")
 _PRINTABLE_WORD = re.compile(r"[!-~]+")
 _PATH = re.compile(r"(?:/[A-Za-z0-9@_.+-]+)+")
 _OS_RELEASE_KEY = re.compile(r"[A-Z][A-Z0-9_]*")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 # Right-to-left overrides and the like make a report say something else than its bytes (CVE-2021-42574).
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -123,4 +124,5 @@ Uri = Annotated[str, matching(_URI, "an address SCHEME://... without spaces", 10
 Word = Annotated[str, matching(_PRINTABLE_WORD, "one word of printable ASCII", 500)]
 AbsolutePath = Annotated[str, AfterValidator(_check_path)]
 OsReleaseKey = Annotated[str, matching(_OS_RELEASE_KEY, "an os-release key of A-Z, 0-9 and '_'", 63)]
+VariableName = Annotated[str, matching(_VARIABLE, "an environment variable's name of A-Z, 0-9 and '_'", 63)]
 RegularExpression = Annotated[str, AfterValidator(_check_regular_expression)]

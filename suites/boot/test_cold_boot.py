@@ -13,11 +13,13 @@ from suites.fixture_types import Attach
 
 
 @pytest.mark.hands_over
+@pytest.mark.without_shell
 def test_cold_boot(cold_guest: Guest, attach: Attach) -> None:
     """A powered-off guest boots from its image and becomes ready.
 
     Preconditions: the guest's image, as its catalogue entry says; no checkpoint is used.
-    Steps: power on; wait for the first command answered inside, within the boot deadline.
+    Steps: power on; wait for the first command answered inside, within the boot deadline; where nobody can log in, for what the
+    console shows of a guest that is up.
     Expected: the guest is ready, and it came from a cold boot; the times of firmware, loader, kernel and userspace
     are recorded.
     """

@@ -70,13 +70,14 @@ def test_every_vendor_image_says_where_its_digest_is_from() -> None:
             assert entry.checksums.signature.key in catalogue.vendor_keys
 
 
-RUN_HERE = {"debian-12", "debian-13"}
+RUN_HERE = {"debian-12", "debian-13", "minimal"}
 """Guests that whole profiles have been run on with this checkout; every other one must say that it was not."""
 
 
 def test_every_guest_that_nobody_ran_here_is_left_out_of_a_plain_run() -> None:
     matrix = load()
     assert {guest.id for guest in matrix.guests.values() if not guest.never_run_here} == RUN_HERE
+    assert [guest.id for guest in matrix.guests.values() if guest.by_default] == ["debian-12", "debian-13"]
     catalogue = load_catalogue()
     assert {guest.image for guest in matrix.guests.values()} <= set(catalogue)
 

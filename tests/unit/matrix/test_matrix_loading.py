@@ -89,7 +89,10 @@ def test_nested_unknown_key_lists_the_nested_model(tmp_path: Path) -> None:
         tmp_path, guests__g=GUEST.format(id="g") + "login:\n  usr: root\nkernel_log_exceptions:\n  - {patern: x}\n"
     )
     lines = mistakes_of(root)
-    assert "guests/g.yaml:7: login.usr: unknown key 'usr', did you mean 'user'? (allowed: user, channel)" in lines
+    assert (
+        "guests/g.yaml:7: login.usr: unknown key 'usr', did you mean 'user'? (allowed: user, channel, password_env, password_file, ready)"
+        in lines
+    )
     message = "unknown key 'patern', did you mean 'pattern'? (allowed: pattern, reason)"
     assert f"guests/g.yaml:9: kernel_log_exceptions[0].patern: {message}" in lines
 
@@ -143,6 +146,17 @@ def test_dates_have_one_form(tmp_path: Path, word: str) -> None:
         ("name", '"\\e[31mred"', "must be one line of text without control characters, has U+001B"),
         ("name", '"\\u202Egnp.exe"', "must be one line of text without control characters, has U+202E"),
         ("name", '"  "', "must not be empty"),
+        (
+            "login",
+            "{channel: console, password_env: my password}",
+            "must be an environment variable's name of A-Z, 0-9 and '_', at most 63 characters; not 'my password'",
+        ),
+        (
+            "login",
+            "{password_env: A, password_file: b}",
+            "password_env and password_file: only one of them can say the password",
+        ),
+        ("login", "{ready: '['}", "must be a regular expression: unterminated character set at position 0; not '['"),
         ("login", "{user: 'root; reboot'}", "must be a user name, at most 32 characters; not 'root; reboot'"),
         (
             "osinfo",
