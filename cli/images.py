@@ -60,9 +60,24 @@ def list_images(*, matrix: Overlays = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def build(names: Names = None, *, matrix: Overlays = None, anew: Anew = False) -> None:
+def build(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[IMAGE]...", help="Image ids (default: those of the guests that a plain run takes)."),
+    ] = None,
+    *,
+    matrix: Overlays = None,
+    anew: Anew = False,
+) -> None:
     """Build images from their recipes, unless the cache has them."""
-    _obtain(names, matrix, anew=anew, kind="build")
+    _obtain(names or default_builds(matrix or ()), matrix, anew=anew, kind="build")
+
+
+def default_builds(overlays: Sequence[Path]) -> list[str]:
+    """The images that a run without further words builds: what its guests boot, and no variants or lab hosts."""
+    catalogue = load_catalogue(overlays)
+    used = dict.fromkeys(guest.image for guest in load(overlays).guests.values() if guest.by_default)
+    return [name for name in used if name in catalogue and _way(catalogue[name]) == "build"]
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.images import default_builds
 from cli.main import run
 from images import Store
 from tests.unit.images.conftest import MakeEntry
@@ -84,6 +85,18 @@ def test_bad_names_are_one_line_and_status_2(
 ) -> None:
     assert run(["images", *arguments, *overlay]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_without_names_only_what_a_plain_run_needs_is_built(overlay: list[str]) -> None:
+    assert default_builds([]) == ["debian-12", "debian-13"]
+    folder = Path(overlay[1])
+    (folder / "guests").mkdir()
+    guest = "id: {0}\nname: Small\nvendor: us\nversion: '1'\nimage: {1}\n"
+    (folder / "guests" / "one.yaml").write_text(guest.format("one", "small"))  # ready, not built
+    (folder / "guests" / "two.yaml").write_text(guest.format("two", "minimal"))
+    (folder / "guests" / "three.yaml").write_text(guest.format("three", "debian-11") + "on_request: true\n")
+    (folder / "guests" / "debian-13.yaml").write_text(guest.format("debian-13", "debian-13") + "never_run_here: true\n")
+    assert default_builds([folder]) == ["debian-12", "minimal"]
 
 
 def test_a_full_listing_shows_markup_as_text(overlay: list[str], capsys: pytest.CaptureFixture[str]) -> None:
