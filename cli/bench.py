@@ -41,6 +41,15 @@ BENCHMARKS: Mapping[str, tuple[Figure, ...]] = {
         Figure("raw_boots_s", "raw QEMU, both guests booted side by side to their login prompts", "s"),
         Figure("over_raw_boots", "smoke run over raw QEMU's boots (each guest boots twice in it)", "x"),
     ),
+    "lab": (
+        Figure("tcg_guest_s", "minimal guest, start to first answer, on this machine", "s"),
+        Figure("kvm_host_s", "lab-kvm restored, to an open libvirt connection", "s", 10.0),
+        Figure("kvm_guest_s", "minimal guest in lab-kvm, start to first answer", "s"),
+        Figure("kvm_over_tcg", "the same over this machine", "x"),
+        Figure("xen_pv_host_s", "lab-xen restored, to an open libvirt connection", "s", 10.0),
+        Figure("xen_pv_guest_s", "minimal guest in lab-xen (PV), start to first answer", "s"),
+        Figure("xen_pv_over_tcg", "the same over this machine", "x"),
+    ),
     "no_op_probe": (
         Figure("probe_ms", "a probe that does nothing, all reporting on", "ms", 10.0),
         Figure("plain_ms", "a test that does nothing, plain pytest", "ms"),
