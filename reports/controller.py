@@ -13,12 +13,14 @@ from typing import Literal
 
 import pytest
 
+from fixtures import host_choice
 from fixtures.notice import Notice
 from matrix.plan import Plan
 from reports.event_log import EventWriter
 from reports.events import (
     AttachmentRecord,
     CellDecided,
+    CellMoved,
     CellPlanned,
     CollectionFailed,
     Event,
@@ -68,6 +70,7 @@ class Journal:
         self._events: list[Event] = []
         self._running: dict[str, _Running] = {}
         self._down: dict[str, str] = {}
+        self._moved: dict[str, str] = {}
         self._collected = False
         self._begin(command)
 
@@ -138,8 +141,15 @@ class Journal:
 
     @pytest.hookimpl
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        if isinstance(warning_message.message, Notice):
-            self.write(Noticed(at=time.time(), message=str(warning_message.message)))
+        news = warning_message.message
+        if isinstance(news, Notice):
+            self.write(Noticed(at=time.time(), message=str(news)))
+        elif isinstance(news, host_choice.CellMoved) and self._moved.get(news.cell) != news.host:
+            self._moved[news.cell] = news.host  # every worker that takes the cell over says so
+            moved = CellMoved(
+                at=time.time(), cell=news.cell, lost=news.lost, host=news.host, reason=news.reason, again=news.again
+            )
+            self.write(moved)
 
     @pytest.hookimpl
     def pytest_internalerror(self, excrepr: object) -> None:

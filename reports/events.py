@@ -170,6 +170,17 @@ class WorkerCrashed(_Event):
     message: Line
 
 
+class CellMoved(_Event):
+    """A cell goes on `host` because `lost` was; with `again` what it had run until then counts for nothing."""
+
+    event: Literal["cell_moved"] = "cell_moved"
+    cell: Line
+    lost: Line
+    host: Line
+    reason: Line
+    again: bool
+
+
 class Noticed(_Event):
     """A line for people while the run goes on, such as who is in the way of a cell."""
 
@@ -224,6 +235,7 @@ Event = Annotated[
     | ProbeStarted
     | ProbeFinished
     | WorkerCrashed
+    | CellMoved
     | Noticed
     | InternalError
     | ProbeMissing
@@ -243,6 +255,7 @@ KINDS = frozenset(
         "probe_started",
         "probe_finished",
         "worker_crashed",
+        "cell_moved",
         "noticed",
         "internal_error",
         "probe_missing",

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.events import (
+    CellMoved,
     CellPlanned,
     CollectionFailed,
     Event,
@@ -92,6 +93,8 @@ class Progress:
             self._finished(event)
         elif isinstance(event, WorkerCrashed):
             self._say(Text(f"worker {event.worker} crashed{f' in {event.node}' if event.node else ''}", "magenta"))
+        elif isinstance(event, CellMoved):
+            self._moved(event)
         elif isinstance(event, Noticed):
             self._say(Text(event.message, "yellow"))
         elif isinstance(event, CollectionFailed):
@@ -108,6 +111,13 @@ class Progress:
             cell = names.key(node).cell
             if cell is not None:
                 self._rows[cell].total += 1
+
+    def _moved(self, event: CellMoved) -> None:
+        row = self._rows.get(event.cell)
+        if event.again and row is not None:
+            row.counts.clear()
+            row.ended = None
+        self._say(Text(f"{event.cell} moves from host {event.lost} to {event.host}: {event.reason}", "yellow"))
 
     def _finished(self, event: ProbeFinished) -> None:
         row = self._rows.setdefault(event.cell or _OUTSIDE, _Row())

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from reports.events import (
+    CellMoved,
     CellPlanned,
     CollectionFailed,
     Event,
@@ -88,6 +89,8 @@ class RunOutcome:
     crashes: tuple[WorkerCrashed, ...]
     collection_failures: tuple[CollectionFailed, ...]
     internal_errors: tuple[InternalError, ...]
+    moves: tuple[CellMoved, ...]
+    """Cells that lost their host and went on another."""
     finished: RunFinished | None
     interrupted: bool
     last_at: float = field(default=0.0)
@@ -130,6 +133,10 @@ def reconcile(events: Sequence[Event], *, interrupted: bool | None = None) -> Ru
                 results[event.cell].setdefault(event.probe, []).append(event)
             else:
                 outside.append(event)
+        elif isinstance(event, CellMoved) and event.cell in planned:
+            planned[event.cell] = planned[event.cell].model_copy(update={"host": event.host})
+            if event.again:
+                results[event.cell].clear()  # a cell's evidence is from one host
     silence = _Silence(events, planned)
     finished = next((event for event in reversed(events) if isinstance(event, RunFinished)), None)
     return RunOutcome(
@@ -140,6 +147,7 @@ def reconcile(events: Sequence[Event], *, interrupted: bool | None = None) -> Ru
         crashes=tuple(event for event in events if isinstance(event, WorkerCrashed)),
         collection_failures=tuple(event for event in events if isinstance(event, CollectionFailed)),
         internal_errors=tuple(event for event in events if isinstance(event, InternalError)),
+        moves=tuple(event for event in events if isinstance(event, CellMoved)),
         finished=finished,
         interrupted=interrupted if interrupted is not None else bool(finished and finished.interrupted),
         last_at=max(event.at for event in events),

@@ -32,6 +32,7 @@ def summary(outcome: RunOutcome) -> str:
         ],
         "collection_failures": [{"node": each.node, "message": each.message} for each in outcome.collection_failures],
         "internal_errors": [each.message for each in outcome.internal_errors],
+        "moves": [each.model_dump(include={"cell", "lost", "host", "reason", "again"}) for each in outcome.moves],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

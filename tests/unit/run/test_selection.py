@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from cli.plugins import PLUGINS
 from matrix.expand import expand
 from matrix.load import load
-from matrix.model import Binding, MeasuredHost, Profile, Selection
+from matrix.model import Binding, Login, MeasuredHost, Profile, Selection
 from matrix.plan import Plan
 
 pytest_plugins = ["pytester"]
@@ -40,9 +41,11 @@ PROBES = """
 """
 
 
-def plan(out: Path, probes: list[str], *, unbound: str | None = None) -> Plan:
+def plan(out: Path, probes: list[str], *, unbound: str | None = None, login: Login | None = None) -> Plan:
     now = datetime.now(UTC)
     cells = expand(load(), Selection(cell=CELLS), today=now.date())
+    if login is not None:
+        cells = [replace(cell, guest=cell.guest.model_copy(update={"login": login})) for cell in cells]
     return Plan(
         run_id="r",
         out=out,
@@ -97,9 +100,10 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
         *args: str,
         probes: list[str],
         unbound: str | None = None,
+        login: Login | None = None,
         paths: tuple[str, ...] = ("probes",),
     ) -> Outcome:
-        handed = plan(out, probes, unbound=unbound).model_dump_json()
+        handed = plan(out, probes, unbound=unbound, login=login).model_dump_json()
         (pytester.path / "plan.json").write_text(handed)
         pytester.makeconftest(
             f"""
@@ -190,6 +194,25 @@ def test_the_boot_comes_first_then_readers_then_those_that_break_things(run: Run
     probes = ["a/a_cold", "a/b_fresh", "a/c_reads", "a/d_boots"]
     seen = run({"a/test_a.py": fixtures}, "-n0", probes=probes, unbound=CELLS[1])
     assert seen.order() == ["a/d_boots", "a/c_reads", "a/b_fresh", "a/a_cold"], seen.output
+
+
+def test_what_needs_a_shell_is_skipped_where_nobody_can_log_in(run: Run) -> None:
+    probes = """
+    import pytest
+
+    @pytest.fixture
+    def guest(cell): return None
+
+    def test_reads(guest): raise AssertionError("must not run")
+    @pytest.mark.without_shell
+    def test_watches(guest): pass
+    def test_thinks(cell): pass
+    """
+    names = ["area/reads", "area/watches", "area/thinks"]
+    seen = run({"area/test_some.py": probes}, "-n0", probes=names, unbound=CELLS[1], login=Login(channel="none"))
+    verdicts = {probe: verdict for (guest, probe), verdict in seen.verdicts().items() if guest == "debian-12"}
+    assert verdicts == {"area/reads": "skip", "area/watches": "pass", "area/thinks": "pass"}, seen.output
+    assert seen.reason("area/reads") == "setup: no shell"
 
 
 def test_a_probe_that_asks_for_no_guest_is_a_mistake_that_is_named(run: Run) -> None:
