@@ -8,24 +8,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from matrix.mistakes import unknown
 from matrix.model import HostSpec, Matrix, MeasuredHost
 
 
 def surveyed(data: Matrix, specs: Sequence[HostSpec], overlays: Sequence[Path]) -> tuple[list[MeasuredHost], list[str]]:
     """What the hosts can do, and a line for each that could not be measured."""
+    from fixtures.images_by_name import images_by_name  # noqa: PLC0415 -- loads the image room
     from fixtures.survey import survey  # noqa: PLC0415 -- loads libvirt, which listing and lint do without
-    from images import Image, ImageFault, Store, load_catalogue  # noqa: PLC0415 -- the same
+    from images import Store, load_catalogue  # noqa: PLC0415 -- the same
     from images.progress import reporter_for  # noqa: PLC0415 -- the same
     from matrix.places import cache_dir  # noqa: PLC0415 -- the same
 
     reporter = reporter_for(Console(stderr=True, markup=False, emoji=False, highlight=False))
-    catalogue = load_catalogue(overlays)
     with closing(Store(cache_dir())) as store:
-
-        def image(name: str) -> Image:
-            if name not in catalogue:
-                raise ImageFault(unknown("image", name, sorted(catalogue)))
-            return store.obtain(catalogue[name], reporter)
-
-        return survey(specs, data, image, reporter.say)
+        return survey(specs, data, images_by_name(load_catalogue(overlays), store, reporter), reporter.say)

@@ -17,6 +17,7 @@ from matrix.words import (
     Feature,
     Globs,
     Id,
+    NetworkName,
     OsReleaseKey,
     ProbeId,
     RegularExpression,
@@ -181,7 +182,8 @@ class HostSpec(_Identified):
 
     `lab_host` names the guest of matrix/lab_hosts that is this machine, in software; its URI has no address of its
     own and it needs no `login`. `network` is what its guests are connected to: `user` (QEMU's own user-mode network)
-    or the name of a libvirt network on the host. `folder` is where the harness keeps its files on a remote host.
+    or the name of a libvirt network on the host, or of what its hypervisor calls one ("VM Network"). `folder` is where
+    the harness keeps its files on a remote host.
     """
 
     uri: Uri
@@ -189,7 +191,7 @@ class HostSpec(_Identified):
     limits: HostLimits = HostLimits()
     lab_host: Id | None = None
     login: HostLogin | None = None
-    network: Word = USER_NETWORK
+    network: NetworkName = USER_NETWORK
     folder: AbsolutePath = "/var/lib/guestcert"
 
 
