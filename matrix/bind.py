@@ -33,8 +33,10 @@ def needs(cell: Cell) -> tuple[Need, ...]:
     if cell.extension.cpu_flag is not None:
         wanted.append(Need(f"extension.{cell.extension.id}", cell.extension.id))
     wanted.append(Need(f"arch.{cell.guest.arch}", cell.guest.arch))
-    if cell.guest.firmware == "uefi":
+    if cell.guest.firmware != "bios":
         wanted.append(Need("firmware.uefi", "UEFI firmware"))
+    if cell.guest.firmware == "uefi-secure-boot":
+        wanted.append(Need("firmware.secure_boot", "UEFI firmware with Secure Boot"))
     memory = cell.guest.resources.memory_mib
     wanted.append(Need("memory_mib", f"{memory} MiB of memory", memory))
     return tuple(wanted)

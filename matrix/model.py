@@ -31,6 +31,7 @@ from matrix.words import (
 Arch = Literal["x86_64", "i686", "aarch64", "riscv64", "ppc64le", "s390x"]
 Family = Literal["linux", "windows", "freebsd", "netbsd", "openbsd", "other"]
 Init = Literal["systemd", "openrc", "sysvinit", "busybox", "rc", "windows", "other"]
+Firmware = Literal["bios", "uefi", "uefi-secure-boot"]
 PackageManager = Literal["dpkg", "rpm", "apk", "pacman", "portage", "opkg", "pkg"]
 USER_NETWORK = "user"
 """The `network` of a host whose guests use QEMU's own user-mode network."""
@@ -101,6 +102,7 @@ class GuestSpec(_Identified):
 
     `osinfo` is the osinfo-db id; `image` names an entry of the image catalogue; `os_release` holds the fields
     of /etc/os-release that must be seen in the guest; `boot: direct` starts the image's kernel from the host;
+    `firmware: uefi-secure-boot` is UEFI with Secure Boot on and the usual vendors' keys enrolled;
     `cpu` is what it needs to see other than what its hypervisor shows by default;
     a guest that nobody has run here yet (`never_run_here`), or that few people need (`on_request`), is in the matrix, and
     runs when it is asked for by id.
@@ -113,7 +115,7 @@ class GuestSpec(_Identified):
     arch: Arch = "x86_64"
     family: Family = "linux"
     image: Id
-    firmware: Literal["bios", "uefi"] = "bios"
+    firmware: Firmware = "bios"
     boot: Literal["direct", "loader"] = "direct"
     kernel_command_line: tuple[Word, ...] = ()
     login: Login = Login()
@@ -222,7 +224,7 @@ class Rule(_Identified):
     extension: Globs = ()
     family: tuple[Family, ...] = ()
     arch: tuple[Arch, ...] = ()
-    firmware: tuple[Literal["bios", "uefi"], ...] = ()
+    firmware: tuple[Firmware, ...] = ()
     probes: Globs = ()
     reason: Text
     link: Uri | None = None
@@ -296,7 +298,7 @@ class MeasuredHost(HostSpec):
     """A host and what was measured on it.
 
     `capabilities`: `accelerator.tcg`, `accelerator.kvm`, `extension.vmx`, `extension.svm`, `arch.x86_64`,
-    `hypervisor.<id>`, `firmware.uefi` (bool), `memory_mib`, `cpus` (int), `hypervisor_version`,
+    `hypervisor.<id>`, `firmware.uefi`, `firmware.secure_boot` (bool), `memory_mib`, `cpus` (int), `hypervisor_version`,
     `libvirt_version`, `kernel`, `cpu_model`, `microcode`, `virt_caps` (Xen's), `mitigation.<vulnerability>` (str), and
     `feature.<name>` (bool) where a feature that hypervisors.yaml offers was tried;
     None is unknown, and unknown never meets a need; absent is not offered. `layers` has the CPU's features (`vmx`, `svm`,

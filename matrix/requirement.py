@@ -104,7 +104,7 @@ def capabilities_of(cell: Cell, host: MeasuredHost | None = None) -> dict[str, C
     """What a probe may require of a cell on a host.
 
     The hypervisor's features (`save`, `balloon`, ...; `feature.<name>` measured on the host overrides what the
-    YAML says); `agent` if the guest has one and the hypervisor a channel to it; `shell` if it can be logged in to; `uefi`/`bios` firmware that the
+    YAML says); `agent` if the guest has one and the hypervisor a channel to it; `shell` if it can be logged in to; `uefi`/`bios`/`secure_boot` firmware that the
     guest is started with; `vcpus`, `memory_mib`; `x86`; the guest's `family`, `arch`, `init`, `package_manager` and
     `boot` as words, each word also by itself (`systemd`, `dpkg`, `linux`, `direct`); `extension` (a word); and
     every measured capability of the host as `host.<name>`.
@@ -128,9 +128,11 @@ def capabilities_of(cell: Cell, host: MeasuredHost | None = None) -> dict[str, C
         words["package_manager"] = guest.package_manager
     # What the guest is, not what the hypervisor could do: `uefi` among its offers must not say that this cell has it.
     found["uefi"] = False
+    found["secure_boot"] = guest.firmware == "uefi-secure-boot"
     for name, word in words.items():
         found[name] = word
         found[word] = True
+    found["uefi"] = guest.firmware != "bios"
     found["x86"] = guest.arch in {"x86_64", "i686"}
     found["extension"] = cell.extension.id
     found["vcpus"] = guest.resources.vcpus

@@ -15,6 +15,7 @@ class BootBounds(Bounds):
     acpi_shutdown_s: float = Field(gt=0)
     console_s: float = Field(gt=0)
     settle_s: float = Field(gt=0)
+    firmware_s: float = Field(gt=0)
     fsynced_blocks: int = Field(gt=0)
 
 

@@ -77,6 +77,11 @@ def test_uefi_guests_need_uefi_firmware() -> None:
     (cell,) = expand(matrix([guest("g", firmware="uefi")], [hypervisor("kvm", "none")]), today=TODAY)
     assert explain(cell, [host("h", hypervisor_kvm=True)]) == "untested: no host offers UEFI firmware"
     assert explain(cell, [host("h", hypervisor_kvm=True, firmware_uefi=True)]) == "runs on h"
+    (cell,) = expand(matrix([guest("g", firmware="uefi-secure-boot")], [hypervisor("kvm", "none")]), today=TODAY)
+    without = host("h", hypervisor_kvm=True, firmware_uefi=True)
+    assert explain(cell, [without]) == "untested: no host offers UEFI firmware with Secure Boot"
+    able = host("h", hypervisor_kvm=True, firmware_uefi=True, firmware_secure_boot=True)
+    assert explain(cell, [able]) == "runs on h"
 
 
 def test_memory_is_what_the_limit_leaves() -> None:

@@ -135,7 +135,7 @@ def test_dates_have_one_form(tmp_path: Path, word: str) -> None:
             "{lower: x}",
             "must be an os-release key of A-Z, 0-9 and '_', at most 63 characters; not 'lower'",
         ),
-        ("firmware", "none", "must be 'bios' or 'uefi', not 'none'"),
+        ("firmware", "none", "must be 'bios', 'uefi' or 'uefi-secure-boot', not 'none'"),
         (
             "kernel_log_exceptions",
             "[{pattern: '(', reason: x}]",

@@ -103,7 +103,9 @@ def test_a_guest_without_agent_or_with_other_ways_says_so() -> None:
     assert unmet("systemd", have) == "no systemd"
     assert unmet("x86", have) == "no x86"
     assert unmet("package_manager==dpkg", have) == "no package_manager"
-    assert first_unmet(["uefi", "!bios"], have) is None
+    assert first_unmet(["uefi", "!bios", "!secure_boot"], have) is None
+    assert first_unmet(["uefi", "!bios", "secure_boot"], capabilities_of(cell(firmware="uefi-secure-boot"))) is None
+    assert first_unmet(["!shell"], capabilities_of(cell(login={"channel": "none"}))) is None
 
 
 def test_what_was_measured_on_the_host_counts_more_than_the_data() -> None:
