@@ -67,7 +67,7 @@ def make(source: Obtainable, place: Workplace) -> Made:
     try:
         if isinstance(source, PlannedBuild):
             root_device = build(source, place.key, place.keys, place.work, place.report)
-            return Made("qcow2", root_device, "built-in", source.entry.origin, source.adjustments())
+            return Made("qcow2", root_device, source.recipe.seed, source.entry.origin, source.adjustments())
         if isinstance(source, BusyboxEntry):
             return _busybox(source, place)
         return _rootfs(source, place)

@@ -125,6 +125,8 @@ class Recipe(Strict):
     dropped: tuple[Dropped, ...] = ()
     edited: tuple[EditedFile, ...] = ()
     xen: XenLoader | None = None
+    seed: Literal["built-in", "cloud-init"] = "built-in"
+    """How the harness's keys get in: they are put into the disk, or handed over at first boot by what the recipe installs."""
 
     def over(self, base: Recipe) -> Recipe:
         """This recipe on top of `base`: lists are joined, a scalar set here wins."""
@@ -142,6 +144,7 @@ class Recipe(Strict):
             dropped=base.dropped + self.dropped,
             edited=base.edited + self.edited,
             xen=self.xen or base.xen,
+            seed=self.seed if "seed" in set_here else base.seed,
         )
 
     def adjustments(self) -> tuple[str, ...]:

@@ -160,9 +160,7 @@ def write_late(path: Path, plan: PlannedBuild, keys: IdentityKeys, ids: DiskIds,
         Member("/etc/machine-id", ""),
         Member("/etc/resolv.conf", ""),
         Member("/etc/fstab", mounts),
-        Member("/root/.ssh/authorized_keys", f"{keys.client.public} guestcert\n", 0o600),
-        Member("/etc/ssh/ssh_host_ed25519_key", keys.host.private_text(), 0o600),
-        Member("/etc/ssh/ssh_host_ed25519_key.pub", f"{keys.host.public} guestcert\n"),
+        *(_identity(keys) if recipe.seed == "built-in" else []),
         Member("/boot/grub/grub.cfg", grub_menu(entry, ids.root)),
         *(Member(f"/etc/systemd/system-generators/{name}", link="/dev/null") for name in generators),
         *edited,
@@ -170,6 +168,14 @@ def write_late(path: Path, plan: PlannedBuild, keys: IdentityKeys, ids: DiskIds,
     ]
     # Dated now, that is after the packages: systemd compares /etc/.updated with /usr (systemd-update-done(8)).
     write_tar(path, members, mtime=int(time.time()))
+
+
+def _identity(keys: IdentityKeys) -> list[Member]:
+    return [
+        Member("/root/.ssh/authorized_keys", f"{keys.client.public} guestcert\n", 0o600),
+        Member("/etc/ssh/ssh_host_ed25519_key", keys.host.private_text(), 0o600),
+        Member("/etc/ssh/ssh_host_ed25519_key.pub", f"{keys.host.public} guestcert\n"),
+    ]
 
 
 def xen_menu(entry: BuildEntry, xen: XenLoader, kernel: str, initrd: str, root_partuuid: str) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from images import PlannedBuild, PublishedEntry, UrlEntry, load_catalogue
+from images.disk import DiskIds
+from images.keys import IdentityKeys
 from images.model import BuildEntry, Recipe
+from images.tree import write_late
 from matrix.load import load
 from matrix.mistakes import Mistakes
 
@@ -91,6 +95,25 @@ def test_what_a_suite_does_not_have_is_left_out_of_its_recipe() -> None:
     assert packages[1] - packages[0] == {"util-linux-extra"}
     assert packages[0] < packages[1]
     assert older.recipe.masked == newer.recipe.masked
+
+
+def test_an_image_that_is_seeded_has_no_keys_of_its_own(tmp_path: Path) -> None:
+    catalogue = load_catalogue()
+    keys = IdentityKeys(tmp_path)
+    files = {}
+    for name in ("debian-12", "debian-12-cloud-init"):
+        plan = catalogue[name]
+        assert isinstance(plan, PlannedBuild)
+        write_late(tmp_path / name, plan, keys, DiskIds.of("0" * 64))
+        with tarfile.open(tmp_path / name) as tar:
+            files[name] = {member.name.lstrip("./") for member in tar}
+    identity = {"root/.ssh/authorized_keys", "etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_ed25519_key.pub"}
+    assert identity <= files["debian-12"]
+    assert not identity & files["debian-12-cloud-init"]
+    seeded = catalogue["debian-12-cloud-init"]
+    assert isinstance(seeded, PlannedBuild)
+    dropped = {path for drop in seeded.recipe.dropped for path in drop.paths}
+    assert {f"/{path}" for path in identity} - dropped == {"/root/.ssh/authorized_keys"}
 
 
 def test_a_kernel_of_another_suite_and_an_expired_release_are_told() -> None:
