@@ -27,12 +27,12 @@ def test_without_a_network_the_agent_is_the_way_in(
         assert "entered by agent instead: ssh: " in str(facts["notes"])
         assert guest.check(["id", "-un"]) == "root\n"
         # What the shell behind the ports cannot do goes over the agent as well.
-        done = guest.run(["wc", "-c"], stdin=b"x" * 100_000)
-        assert done.text == "100000\n", done
+        done = guest.run(["wc", "-c"], stdin=b"x" * 300_000)
+        assert done.text == "300000\n", done
         before = guest.boot_id()
     with Guest(deaf, host, image, tmp_path / "second", checkpoints=checkpoints, run_id="tests") as guest:
         guest.to(State.READY, Deadline.after(PATIENT))
         assert guest.origin == "checkpoint"
         assert guest.facts()["entered_by"] == "agent"
         assert guest.boot_id() == before
-        assert guest.run(["wc", "-c"], stdin=b"x" * 100_000).text == "100000\n"
+        assert guest.run(["wc", "-c"], stdin=b"x" * 300_000).text == "300000\n"
