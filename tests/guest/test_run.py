@@ -54,8 +54,26 @@ def test_hides_a_panic(guest):
     except Exception:
         pass
 
+def test_needs_a_port(guest):
+    from fixtures.deadline import Deadline
+    guest.open_ssh(Deadline.after(300)).close()
+
 def test_then(guest):
     assert guest.check(["echo", "still here"]) == "still here\\n"
+"""
+
+ALL_PORTS_TAKEN = """
+import os, socket, subprocess, sys
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+with open("/proc/sys/net/ipv4/ip_local_port_range", "w") as file:
+    file.write("60000 60001")
+for port in (60000, 60001):
+    taken = socket.socket()
+    taken.bind(("0.0.0.0", port))
+    taken.listen()
+    taken.set_inheritable(True)
+    taken.detach()
+os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
@@ -77,7 +95,10 @@ class Lab:
     def start(self, *probes: str, arguments: tuple[str, ...] = ("-n1",), prefix: tuple[str, ...] = ()) -> None:
         lines = ["profiles:"]
         # A probe that no profile speaks of would run as well.
-        for name, chosen in (("outage", probes), ("all", ("first", "victim", "panics", "hides_a_panic", "then"))):
+        for name, chosen in (
+            ("outage", probes),
+            ("all", ("first", "victim", "panics", "hides_a_panic", "needs_a_port", "then")),
+        ):
             lines.append(f"  - {{id: {name}, required: [{', '.join(f'outage/{probe}' for probe in chosen)}]}}")
         (self.folder / "mine" / "profiles.yaml").write_text("\n".join(lines))
         command = [*prefix, sys.executable, "-m", "cli.main", "run", "--profile", "outage", "--no-html", "--out", "out"]
@@ -252,6 +273,18 @@ def test_a_damaged_image_costs_its_own_cells_only(lab: Lab) -> None:
     summary = (lab.folder / "out" / "summary.json").read_text()
     assert "image damaged" in summary
     assert "Traceback" not in lab.printed()
+
+
+def test_no_free_port_is_an_error_of_the_lab_in_one_line(lab: Lab) -> None:
+    wrapper = ("unshare", "--net", "--map-root-user") if os.getuid() else ("unshare", "--net")
+    if subprocess.run([*wrapper, "ip", "link", "set", "lo", "up"], check=False, capture_output=True).returncode:
+        pytest.skip("this user may not make a network of its own")
+    lab.start("needs_a_port", arguments=("-n0",), prefix=(*wrapper, sys.executable, "-c", ALL_PORTS_TAKEN))
+    assert lab.end() == 3, lab.printed()
+    assert lab.verdicts() == {"needs_a_port": "error"}
+    assert "no port of 127.0.0.1" in lab.reason("needs_a_port"), lab.reason("needs_a_port")
+    assert "Traceback" not in lab.printed()
+    assert lab.left_behind() == []
 
 
 def test_a_full_disk_is_an_error_of_the_lab_in_one_line(lab: Lab) -> None:

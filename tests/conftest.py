@@ -1,0 +1,15 @@
+"""For all tests of the harness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test has deadlines, and does not wait for its turn behind the runs of whoever else uses the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GUESTCERT_LEASE_DIR", str(tmp_path_factory.mktemp("leases")))
+        yield
