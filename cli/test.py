@@ -22,7 +22,9 @@ def main(arguments: list[str]) -> int:
         description="Run the harness's own tests.",
         allow_abbrev=False,
     )
-    parser.add_argument("--all", action="store_true", help="also the slow ones in tests/lab (real hypervisor hosts)")
+    parser.add_argument(
+        "--all", action="store_true", help="also the slow ones, and those in tests/lab (real hypervisor hosts)"
+    )
     options, rest = parser.parse_known_args(arguments)
     if any(not word.startswith("-") and Path(word.partition("::")[0]).exists() for word in rest):
         return _pytest(rest)
@@ -30,7 +32,7 @@ def main(arguments: list[str]) -> int:
     # Guests under TCG use all CPUs as it is; two of them at once would only run into each other's deadlines.
     stages = [
         ["tests/unit", f"-n{workers}", "--dist=loadfile"],
-        ["tests/guest"],
+        ["tests/guest", *([] if options.all else ["-m", "not slow"])],
         *([["tests/lab"]] if options.all else []),
     ]
     worst = 0

@@ -19,6 +19,8 @@ from matrix.model import Selection
 from suites.boot.test_firmware import test_firmware_matches as probe_firmware_matches
 from suites.boot.test_firmware import test_unsigned_loader_refused as probe_unsigned_loader_refused
 
+pytestmark = pytest.mark.slow  # four boots through firmware
+
 PATIENT = 400.0
 
 

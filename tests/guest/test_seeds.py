@@ -21,6 +21,8 @@ from matrix.places import cache_dir
 NAME = "debian-12-cloud-init"
 PATIENT = 400.0
 
+pytestmark = pytest.mark.slow  # an image of its own, and cloud-init at first boot
+
 
 @pytest.fixture
 def seeded() -> Iterator[Image]:
