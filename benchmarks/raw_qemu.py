@@ -11,12 +11,13 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fixtures.channels.port_shell import ERRORS_PORT, SHELL_PORT, PortSockets
 from fixtures.deadline import Deadline
-from fixtures.definition import Plumbing
+from fixtures.definition import Definition, Plumbing
 from fixtures.guest import Guest
 from fixtures.host import Host
 from fixtures.hypervisors.qemu import QemuDriver
@@ -88,21 +89,26 @@ def raw_boot(guests: Sequence[Guest], deadline: Deadline) -> list[float]:
     return [seconds[console] for console in consoles]
 
 
-def _boot(guest: Guest, stack: ExitStack) -> Path:
-    """Start it; returns the file that its console is written to."""
-    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="b", dir=runtime_dir())))
-    definition, image = guest.definition, guest.image
-    plumbing = Plumbing(
+def plumbing_in(scratch: Path, definition: Definition, disk: Path) -> Plumbing:
+    """A guest on this machine whose root disk is `disk`, and all of whose sockets are in `scratch`."""
+    return Plumbing(
         name=f"bench-{scratch.name}",
         uuid=str(uuid.uuid4()),
         folder=scratch,
-        disks={definition.root_disk.name: scratch / "root.qcow2"},
+        disks={definition.root_disk.name: disk},
         console_log=scratch / "console.log",
         console_socket=scratch / "console",
         agent_socket=scratch / "agent",
         ports={name: scratch / name for name in (SHELL_PORT, ERRORS_PORT)},
-        kernel=image.kernel,
-        initrd=image.initrd,
+    )
+
+
+def _boot(guest: Guest, stack: ExitStack) -> Path:
+    """Start it; returns the file that its console is written to."""
+    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="b", dir=runtime_dir())))
+    definition, image = guest.definition, guest.image
+    plumbing = replace(
+        plumbing_in(scratch, definition, scratch / "root.qcow2"), kernel=image.kernel, initrd=image.initrd
     )
     sockets = PortSockets(plumbing.ports[SHELL_PORT], plumbing.ports[ERRORS_PORT])
     stack.enter_context(closing(sockets))

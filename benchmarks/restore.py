@@ -10,13 +10,13 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks.raw_qemu import command_line, continue_when_loaded, raw_boot, running
+from benchmarks.raw_qemu import command_line, continue_when_loaded, plumbing_in, raw_boot, running
 from fixtures.channels.port_shell import ERRORS_PORT, SHELL_PORT, PortShell, PortSockets
 from fixtures.channels.protocol import Channel
 from fixtures.checkpoint import Checkpoint, CheckpointStore
 from fixtures.checkpoint_contents import shape_of
 from fixtures.deadline import Deadline
-from fixtures.definition import Definition, Plumbing
+from fixtures.definition import Definition
 from fixtures.guest import Guest, State
 from fixtures.host import Host
 from fixtures.hypervisors.qemu import QemuDriver
@@ -109,16 +109,7 @@ class _Bench:
 
 def _raw_restore(host: Host, definition: Definition, checkpoint: Checkpoint, scratch: Path, disks: Path) -> float:
     disk = disks / f"raw-{scratch.name}.qcow2"
-    plumbing = Plumbing(
-        name="bench-raw",
-        uuid="5f1a7f0e-6f0c-4a53-9b0b-0d1f2c8f6b12",
-        folder=scratch,
-        disks={definition.root_disk.name: disk},
-        console_log=scratch / "console.log",
-        console_socket=scratch / "console",
-        agent_socket=scratch / "agent",
-        ports={SHELL_PORT: scratch / "shell", ERRORS_PORT: scratch / "errors"},
-    )
+    plumbing = plumbing_in(scratch, definition, disk)
     xml = QemuDriver().rewired_xml(checkpoint.domain_xml.read_text(), definition, plumbing)
     command = command_line(host, xml, scratch / "monitor")
     ports = PortSockets(plumbing.ports[SHELL_PORT], plumbing.ports[ERRORS_PORT])
