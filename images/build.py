@@ -6,13 +6,14 @@ import shutil
 import tarfile
 from pathlib import Path
 
+from images import bios_loader
 from images.disk import DiskIds, RootContent, to_qcow2, unpack, write_disk
 from images.edit import edited_files
 from images.faults import ImageFault
 from images.keys import IdentityKeys
 from images.model import PlannedBuild
 from images.progress import Reporter
-from images.tree import bootstrap, write_early, write_late, write_units, xen_menu
+from images.tree import boot_arguments, bootstrap, write_early, write_late, write_units, xen_menu
 
 BUILD_VERSION = 2
 """Part of every built image's key: raise it when the code here changes what is built from the same recipe."""
@@ -49,7 +50,8 @@ def build(plan: PlannedBuild, key: str, keys: IdentityKeys, work: Path, report: 
         esp = work / "esp"
         _take_out_boot_files(plan, archive, work, esp, ids)
         dropped = tuple(path for drop in recipe.dropped for path in drop.paths)
-        write_disk(raw, RootContent(archive, late, dropped), esp, entry.disk, ids)
+        content = RootContent(archive, late, dropped)
+        write_disk(raw, content, esp, entry.disk, ids, bios="bios" in entry.loaders)
         archive.unlink()
         to_qcow2(raw, disk)
         raw.unlink()
@@ -69,7 +71,7 @@ def _take_out_boot_files(plan: PlannedBuild, archive: Path, work: Path, esp: Pat
         boot_folder.mkdir(parents=True)
         menu = xen_menu(plan.entry, xen, "vmlinuz", "initrd.img", ids.root)
         (boot_folder / "BOOTX64.cfg").write_text(menu, encoding="ascii")
-    elif loader.keys() <= names:
+    elif "uefi" in plan.entry.loaders and loader.keys() <= names:
         wanted |= loader
         boot_folder.mkdir(parents=True)
         (esp / "EFI/debian").mkdir()
@@ -88,6 +90,9 @@ def _take_out_boot_files(plan: PlannedBuild, archive: Path, work: Path, esp: Pat
     if xen is not None:  # it reads them from its own partition, and only there
         shutil.copy(work / "kernel", boot_folder / "vmlinuz")
         shutil.copy(work / "initrd", boot_folder / "initrd.img")
+    if "bios" in plan.entry.loaders:
+        menu = bios_loader.bios_menu(plan.id, boot_arguments(plan.entry, ids.root))
+        bios_loader.lay_out(esp, menu, work / "kernel", work / "initrd")
 
 
 def _names(archive: Path) -> set[str]:

@@ -23,6 +23,7 @@ _PACKAGE_OF = {
     "qemu-img": "qemu-utils",
     "setpriv": "util-linux",
     "sfdisk": "fdisk",
+    "syslinux": "syslinux",
     "tar": "tar",
     "unshare": "util-linux",
     "xorriso": "xorriso",

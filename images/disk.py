@@ -1,6 +1,6 @@
 """From a root file system archive to a bootable GPT disk, on plain files: no loop device, no mount.
 
-    LBA 2048           EFI system partition, FAT32 (written by mtools)
+    LBA 2048           EFI system partition, FAT32 (written by mtools); a BIOS starts from it too (images.bios_loader)
     LBA 2048 + ESP     root partition, ext4 labelled "root" (written by mke2fs -d)
 
 Ids are derived from the image's key, so the same recipe with the same keys names its partitions the same way.
@@ -15,6 +15,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from images import bios_loader
 from images.command import run
 from images.faults import ImageFault
 from images.model import DiskLayout
@@ -104,8 +105,12 @@ class _Extent:
         return f"start={self.start // _SECTOR}, size={self.size // _SECTOR}"
 
 
-def write_disk(path: Path, root: RootContent, esp_tree: Path, layout: DiskLayout, ids: DiskIds) -> None:
+def write_disk(
+    path: Path, root: RootContent, esp_tree: Path, layout: DiskLayout, ids: DiskIds, *, bios: bool = False
+) -> None:
     """Write the raw disk `path` (sparse). Works in `path`'s folder; as an ordinary user, fakeroot keeps ownership.
+
+    With `bios` a legacy BIOS starts what `images.bios_loader` put into `esp_tree`.
 
     Raises ImageFault, and OSError when the disk is full.
     """
@@ -115,13 +120,16 @@ def write_disk(path: Path, root: RootContent, esp_tree: Path, layout: DiskLayout
     rest = _Extent(esp.start + esp.size, size - esp.start - esp.size - _ALIGNMENT)
     with path.open("wb") as file:
         file.truncate(size)
+    attributes = f", attrs={bios_loader.ATTRIBUTE}" if bios else ""
     table = (
         f"label: gpt\nlabel-id: {ids.disk}\nfirst-lba: 34\n"
-        f"{esp.line()}, type={_ESP_TYPE}, uuid={ids.esp}, name=esp\n"
+        f"{esp.line()}, type={_ESP_TYPE}, uuid={ids.esp}, name=esp{attributes}\n"
         f"{rest.line()}, type={_ROOT_TYPE}, uuid={ids.root}, name=root\n"
     )
     run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", str(path)], stdin=table)
     _write_esp(path, esp, esp_tree, ids)
+    if bios:
+        bios_loader.install(path, esp.start)
     _write_root(path, rest, root, ids)
 
 

@@ -58,6 +58,8 @@ def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
         entry = document.value
         if isinstance(entry, BuildEntry) and entry.recipe not in recipes:
             problems.append(_problem(document, "recipe", unknown("recipe", entry.recipe, sorted(recipes))))
+        elif isinstance(entry, BuildEntry) and "bios" in entry.loaders and resolved[entry.recipe].xen is not None:
+            problems.append(_problem(document, "loaders", "must not have bios: the recipe's Xen starts from UEFI only"))
         if isinstance(entry, PublishedEntry) and entry.checksums and entry.checksums.signature:
             key = entry.checksums.signature.key
             if key not in keys:

@@ -200,6 +200,8 @@ class BuildEntry(Entry):
     packages: tuple[PackageGroup, ...] = ()
     kernel_command_line: tuple[KernelArgument, ...] = ()
     """For the image's own boot loader; a direct boot takes it from the guest's matrix entry."""
+    loaders: Annotated[tuple[Literal["uefi", "bios"], ...], Some] = ("uefi",)
+    """Firmware that starts the disk: UEFI by the boot loader among the packages, a legacy BIOS by one put there."""
     disk: DiskLayout = DiskLayout()
 
 
@@ -320,6 +322,8 @@ class PlannedBuild(Strict):
         lines += [f"installed {', '.join(group.packages)}: {group.reason}" for group in self.entry.packages]
         if self.entry.kernel_suite:
             lines.append(f"kernel and what it needs from {self.entry.kernel_suite}")
+        if "bios" in self.entry.loaders:
+            lines.append("SYSLINUX in the EFI system partition: starts kernel and initrd where the firmware is a BIOS")
         if self.entry.expired_release == "accept":
             lines.append("built from a package archive whose Release file may have expired: its entry accepts that")
         return tuple(lines)

@@ -66,6 +66,27 @@ def extract(kernel: KernelPackage, packages: Sequence[str], archive: Path, log: 
 
     Raises ImageFault with apt's own words.
     """
+    options = [
+        *_apt_options(kernel.expired_release),
+        # What the kernel package's own script would do; kmod is among what it depends on.
+        '--extract-hook=for folder in "$1"/usr/lib/modules/*; do chroot "$1" /sbin/depmod "${folder##*/}"; done',
+    ]
+    extract_packages(kernel.suite, packages, archive, log, options=options, mirror=kernel.mirror)
+
+
+def extract_packages(
+    suite: str,
+    packages: Sequence[str],
+    archive: Path,
+    log: Path,
+    *,
+    options: Sequence[str] = (),
+    mirror: str | None = None,
+) -> None:
+    """Unpack `packages` of `suite` and what they depend on into the tar `archive`; `options` are mmdebstrap's.
+
+    Raises ImageFault with apt's own words.
+    """
     argv = [
         "mmdebstrap",
         "--variant=extract",
@@ -74,14 +95,12 @@ def extract(kernel: KernelPackage, packages: Sequence[str], archive: Path, log: 
         "--format=tar",
         f"--hook-dir={_MERGED_USR}",
         '--aptopt=Acquire::Languages "none"',
-        *_apt_options(kernel.expired_release),
-        # What the kernel package's own script would do; kmod is among what it depends on.
-        '--extract-hook=for folder in "$1"/usr/lib/modules/*; do chroot "$1" /sbin/depmod "${folder##*/}"; done',
-        kernel.suite,
+        *options,
+        suite,
         str(archive),
     ]
-    if kernel.mirror:
-        argv.append(kernel.mirror)
+    if mirror:
+        argv.append(mirror)
     run([*_own_namespace(), *argv], log=log, environment=_temporary(archive.parent))
 
 
@@ -178,9 +197,14 @@ def _identity(keys: IdentityKeys) -> list[Member]:
     ]
 
 
+def boot_arguments(entry: BuildEntry, root_partuuid: str) -> list[str]:
+    """The kernel command line of the image's own boot loader."""
+    return [f"root=PARTUUID={root_partuuid}", "ro", *entry.kernel_command_line]
+
+
 def xen_menu(entry: BuildEntry, xen: XenLoader, kernel: str, initrd: str, root_partuuid: str) -> str:
     """Xen's configuration for its start by the firmware (docs/misc/efi.pandoc of Xen); files are named beside it."""
-    arguments = " ".join([f"root=PARTUUID={root_partuuid}", "ro", *entry.kernel_command_line])
+    arguments = " ".join(boot_arguments(entry, root_partuuid))
     return (
         "[global]\n"
         f"default={entry.id}\n"
@@ -193,7 +217,7 @@ def xen_menu(entry: BuildEntry, xen: XenLoader, kernel: str, initrd: str, root_p
 
 def grub_menu(entry: BuildEntry, root_partuuid: str) -> str:
     """The boot menu: one entry, no wait, on screen and first serial port. `$root` is set by the loader's stub."""
-    arguments = " ".join([f"root=PARTUUID={root_partuuid}", "ro", *entry.kernel_command_line])
+    arguments = " ".join(boot_arguments(entry, root_partuuid))
     return (
         "serial --unit=0 --speed=115200\n"
         "terminal_input console serial\n"

@@ -36,18 +36,14 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
         watchdog.cancel()
 
 
-def test_a_built_image_boots_through_its_own_loader(image: Image, tmp_path: Path) -> None:
-    """OVMF, the vendor's signed shim and GRUB, kernel and initrd from the disk, root by partition id."""
-    firmware = next((pair for pair in _OVMF if all(Path(path).exists() for path in pair)), None)
-    if firmware is None:
-        pytest.skip("no OVMF on this host")
-    overlay = tmp_path / "overlay.qcow2"
+def _console_until_login(image: Image, firmware: list[str], folder: Path) -> str:
+    """What a machine with this firmware, and nothing but the image's disk, says until its login prompt."""
+    overlay = folder / "overlay.qcow2"
     ThisMachine().create_overlay(overlay, image.disk, image.format, image.virtual_size)
     argv = [
         *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "512"),
         *("-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"),
-        *("-drive", f"if=pflash,format=raw,readonly=on,file={firmware[0]}"),
-        *("-drive", f"if=pflash,format=raw,snapshot=on,file={firmware[1]}"),
+        *firmware,
         *("-drive", f"if=none,id=root,format=qcow2,file={overlay}", "-device", "virtio-blk-pci,drive=root"),
     ]
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
@@ -57,7 +53,25 @@ def test_a_built_image_boots_through_its_own_loader(image: Image, tmp_path: Path
             if f"{image.id} login: root (automatic login)" in line or f"Linux {image.id} " in line:
                 break
         process.kill()
-    text = "".join(seen)
+    return "".join(seen)
+
+
+def test_a_built_image_boots_through_its_own_loader(image: Image, tmp_path: Path) -> None:
+    """OVMF, the vendor's signed shim and GRUB, kernel and initrd from the disk, root by partition id."""
+    firmware = next((pair for pair in _OVMF if all(Path(path).exists() for path in pair)), None)
+    if firmware is None:
+        pytest.skip("no OVMF on this host")
+    code = ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware[0]}"]
+    variables = ["-drive", f"if=pflash,format=raw,snapshot=on,file={firmware[1]}"]
+    text = _console_until_login(image, [*code, *variables], tmp_path)
+    assert f"root={image.root_device}" in text, text[-3000:]
+    assert f"Linux {image.id} " in text or f"{image.id} login:" in text, text[-3000:]
+
+
+def test_a_built_image_boots_where_the_firmware_is_a_bios(image: Image, tmp_path: Path) -> None:
+    """SeaBIOS, SYSLINUX from the partition that says so, kernel and initrd from beside it."""
+    text = _console_until_login(image, [], tmp_path)
+    assert "SYSLINUX" in text, text[-3000:]
     assert f"root={image.root_device}" in text, text[-3000:]
     assert f"Linux {image.id} " in text or f"{image.id} login:" in text, text[-3000:]
 

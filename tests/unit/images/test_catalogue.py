@@ -123,6 +123,18 @@ def test_a_kernel_of_another_suite_and_an_expired_release_are_told() -> None:
     assert "may have expired" in told["debian-sid"]
 
 
+def test_a_loader_for_a_bios_is_told() -> None:
+    catalogue = load_catalogue()
+    told = {name: "SYSLINUX" in "\n".join(catalogue[name].adjustments()) for name in ("debian-12", "debian-13")}
+    assert told == {"debian-12": True, "debian-13": False}
+
+
+def test_xen_is_not_started_by_a_bios(overlay: Path) -> None:
+    _write(overlay, _BUILD.replace("recipe: debian", "recipe: lab-xen") + "loaders: [uefi, bios]\n")
+    with pytest.raises(Mistakes, match=r"mine\.yaml:8: loaders: must not have bios"):
+        load_catalogue([overlay])
+
+
 def test_a_relative_path_counts_from_its_file(overlay: Path) -> None:
     _write(overlay, _URL)
     entry = load_catalogue([overlay])["mine"]
