@@ -96,7 +96,13 @@ def form_text(source: Source) -> str:
         return source.format if source.compression == "none" else f"{source.format}.{source.compression}"
     if isinstance(source, RootfsEntry):
         return "container image" if source.archive == "oci" else "root file system"
-    return {"build": "packages", "busybox": "kernel + initrd", "pair": "kernel + initrd"}[kind_word(source)]
+    forms = {
+        "build": "packages",
+        "busybox": "kernel + initrd",
+        "pair": "kernel + initrd",
+        "install": "installer",
+    }
+    return forms[kind_word(source)]
 
 
 def size_text(size: int) -> str:

@@ -257,13 +257,21 @@ def _chosen(catalogue: Catalogue, names: Sequence[str] | None) -> list[Source]:
 
 
 def _way(source: Source) -> str:
-    """Whether an image is built, fetched or supplied: what is put together here from packages is built."""
-    return {"busybox": "build", "rootfs": "build", "pair": "url"}.get(kind_word(source), kind_word(source))
+    """Whether an image is built, fetched or supplied: what is put together or installed here is built."""
+    return {"busybox": "build", "rootfs": "build", "install": "build", "pair": "url"}.get(
+        kind_word(source), kind_word(source)
+    )
+
+
+def _kvm_works() -> bool:
+    from fixtures.accelerator import kvm_works  # noqa: PLC0415 -- only an installation needs to know
+
+    return kvm_works()
 
 
 @contextmanager
 def _store() -> Iterator[Store]:
-    store = Store(cache_dir())
+    store = Store(cache_dir(), _kvm_works)
     try:
         yield store
     finally:

@@ -2,7 +2,7 @@
 
 from images.examine import DiskFacts, examine
 from images.faults import ImageFault
-from images.forms import BusyboxEntry, KernelPackage, PairEntry, RootfsEntry, Source
+from images.forms import BusyboxEntry, InstallEntry, KernelPackage, PairEntry, RootfsEntry, Source
 from images.image import Image
 from images.keys import IdentityKeys
 from images.load import Catalogue, load_catalogue
@@ -18,6 +18,7 @@ __all__ = [
     "IdentityKeys",
     "Image",
     "ImageFault",
+    "InstallEntry",
     "KernelPackage",
     "PairEntry",
     "PlannedBuild",

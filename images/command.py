@@ -21,6 +21,7 @@ _PACKAGE_OF = {
     "mmd": "mtools",
     "mmdebstrap": "mmdebstrap",
     "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
     "sfdisk": "fdisk",
     "syslinux": "syslinux",
@@ -45,6 +46,16 @@ def find(program: str) -> str:
     return found
 
 
+def tied_to_us(argv: Sequence[str]) -> list[str]:
+    """`argv` as a command that is killed when this process dies, even by SIGKILL. Raises ImageFault."""
+    return [find("setpriv"), "--pdeathsig", "KILL", "--", find(argv[0]), *argv[1:]]
+
+
+def child_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables of a host program: messages in English that we may quote; file names that are not ASCII survive."""
+    return {**os.environ, "PATH": _search_path(), "LC_ALL": "C.UTF-8", **(more or {})}
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -58,9 +69,7 @@ def run(
     The child is killed when this process dies, even by SIGKILL: half-built images must not go on being built.
     Raises ImageFault with the last line of output if it fails.
     """
-    full = [find("setpriv"), "--pdeathsig", "KILL", "--", find(argv[0]), *argv[1:]]
-    # C.UTF-8: messages in English that we may quote, and file names that are not ASCII survive.
-    variables = {**os.environ, "PATH": _search_path(), "LC_ALL": "C.UTF-8", **(environment or {})}
+    full, variables = tied_to_us(argv), child_environment(environment)
     try:
         if log is not None:
             with log.open("ab") as sink:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -56,6 +56,19 @@ def write_root_finder(target: Path, parts: KernelParts, modules: Iterable[str]) 
     _write(target, parts, modules, [_script("find-root", "init")])
 
 
+def add_files(initrd: Path, files: Mapping[str, bytes]) -> None:
+    """Append `files` (by path) to an initrd, however it is packed: the kernel unpacks archives one after the other.
+
+    Only root of the system that is booted may read them.
+    """
+    folders = {parent for name in files for parent in PurePosixPath(name).parents if parent.parts}
+    nodes = [_Node(str(folder), stat.S_IFDIR | 0o755) for folder in sorted(folders)]
+    nodes += [_Node(name, stat.S_IFREG | 0o600, content) for name, content in files.items()]
+    with initrd.open("ab") as file:
+        _pad(file)
+        _archive(file, nodes)
+
+
 def _script(name: str, path: str) -> _Node:
     return _Node(path, stat.S_IFREG | 0o755, (_SCRIPTS / name).read_bytes())
 
@@ -75,9 +88,13 @@ def _write(target: Path, parts: KernelParts, modules: Iterable[str], nodes: Iter
         *nodes,
     ]
     with target.open("wb") as file:
-        for number, node in enumerate(everything, 1):
-            _entry(file, node, number)
-        _entry(file, _Node("TRAILER!!!", 0), 0)
+        _archive(file, everything)
+
+
+def _archive(file: BinaryIO, nodes: Iterable[_Node]) -> None:
+    for number, node in enumerate(nodes, 1):
+        _entry(file, node, number)
+    _entry(file, _Node("TRAILER!!!", 0), 0)
 
 
 def _entry(file: BinaryIO, node: _Node, inode: int) -> None:

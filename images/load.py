@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from images.forms import ImageEntry, PairEntry, Source
+from images.forms import ImageEntry, InstallEntry, PairEntry, Source
 from images.mirrors import load_mirrors
 from images.model import BuildEntry, PlannedBuild, PublishedEntry, Recipe
 from images.vendor_keys import TrustedKey, load_keys
@@ -14,6 +14,7 @@ from matrix.document import Document, Mistakes, Problem, read_document
 from matrix.mistakes import unknown
 
 _SHIPPED = Path(__file__).resolve().parent
+_WITH_ADDRESSES = PublishedEntry | PairEntry | InstallEntry
 
 
 class Catalogue(Mapping[str, Source]):
@@ -68,7 +69,7 @@ def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
     if problems:
         raise Mistakes(problems)
     sources = [_source(document, resolved) for document in entries.values()]
-    sources = [mirrors.applied(each) if isinstance(each, PublishedEntry | PairEntry) else each for each in sources]
+    sources = [mirrors.applied(each) if isinstance(each, _WITH_ADDRESSES) else each for each in sources]
     return Catalogue(sources, {name: Path(document.origin.file) for name, document in entries.items()}, keys)
 
 
@@ -116,6 +117,8 @@ def _source(document: Document[Any], recipes: Mapping[str, Recipe]) -> Source:
     if isinstance(entry, BuildEntry):
         return PlannedBuild(entry=entry, recipe=recipes[entry.recipe])
     folder = Path(document.origin.file).resolve().parent
+    if isinstance(entry, InstallEntry):
+        return entry.with_addresses(lambda address: _absolute(address, folder))
     if isinstance(entry, PairEntry):
         kernel, initrd = (
             file.model_copy(update={"url": _absolute(file.url, folder)}) for file in (entry.kernel, entry.initrd)

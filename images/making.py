@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from images.build import BUILD_VERSION, build
 from images.disk import empty_disk
 from images.faults import ImageFault
 from images.fetch import fetch
-from images.forms import BusyboxEntry, Obtainable, PairEntry, PublishedFile, RootfsEntry
+from images.forms import BusyboxEntry, InstallEntry, Obtainable, PairEntry, PublishedFile, RootfsEntry
 from images.initramfs import write_minimal
+from images.install import INSTALL_VERSION, answers_digest, build_installed
 from images.kernel_parts import open_kernel_parts
 from images.keys import IdentityKeys
 from images.model import PlannedBuild, PublishedEntry, UrlEntry
@@ -36,7 +37,7 @@ class Made:
     kernel_from: str | None = None
 
 
-def kind_of(source: Obtainable) -> Literal["build", "url", "busybox", "pair", "rootfs"]:
+def kind_of(source: Obtainable) -> Literal["build", "url", "busybox", "pair", "rootfs", "install"]:
     """The entry's kind."""
     return "build" if isinstance(source, PlannedBuild) else source.kind
 
@@ -55,6 +56,8 @@ def decides(source: Obtainable, keys: IdentityKeys) -> object:
         return ["busybox", BUSYBOX_VERSION, described]
     if isinstance(source, RootfsEntry):
         return ["rootfs", ROOTFS_VERSION, described, mine]
+    if isinstance(source, InstallEntry):
+        return ["install", INSTALL_VERSION, _without_addresses(described), answers_digest(source, keys)]
     return ["pair", described]
 
 
@@ -70,6 +73,9 @@ def make(source: Obtainable, place: Workplace) -> Made:
             return Made("qcow2", root_device, source.recipe.seed, source.entry.origin, source.adjustments())
         if isinstance(source, BusyboxEntry):
             return _busybox(source, place)
+        if isinstance(source, InstallEntry):
+            installed = build_installed(source, place)
+            return Made("qcow2", installed.root_device, "built-in", source.origin, installed.adjustments)
         return _rootfs(source, place)
     except ImageFault as fault:
         said = str(fault)
@@ -117,6 +123,15 @@ def _rootfs(source: RootfsEntry, place: Workplace) -> Made:
     return Made(
         "qcow2", made.root_device, "built-in", source.provenance, made.adjustments, kernel_from=made.kernel_from
     )
+
+
+def _without_addresses(described: dict[str, Any]) -> dict[str, Any]:
+    """What an entry says without where its files come from: they are named by their digests."""
+    return {
+        name: _without_addresses(value) if isinstance(value, dict) else value
+        for name, value in described.items()
+        if name not in {"url", "minutes"}
+    }
 
 
 def described(decided: object) -> str:

@@ -73,7 +73,7 @@ class Manifest(BaseModel):
     version: Literal[1] = 1
     key: Sha256
     entry: Id
-    kind: Literal["build", "url", "busybox", "pair", "rootfs"]
+    kind: Literal["build", "url", "busybox", "pair", "rootfs", "install"]
     origin: Text
     digest: Sha256 | None = None
     """Of all files together, where kernel and initrd are no part of the disk; else None, and the disk's stands for it."""

@@ -11,13 +11,13 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator
 
-from images.forms import PairEntry
+from images.forms import InstallEntry, PairEntry
 from images.model import PublishedEntry, Strict
 from images.words import ImageAddress
 from matrix.document import Problem, read_items
 
 _FILE = "mirrors.yaml"
-_E = TypeVar("_E", bound=PublishedEntry | PairEntry)
+_E = TypeVar("_E", bound=PublishedEntry | PairEntry | InstallEntry)
 
 
 def _check_vendor(value: str) -> str:
@@ -57,6 +57,8 @@ class Mirrors:
 
     def applied(self, entry: _E) -> _E:
         """The entry with every address that it names where its mirror has it."""
+        if isinstance(entry, InstallEntry):
+            return entry.with_addresses(self.address)
         if isinstance(entry, PairEntry):
             kernel, initrd = (
                 file.model_copy(update={"url": self.address(file.url)}) for file in (entry.kernel, entry.initrd)

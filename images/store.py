@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,10 +43,18 @@ from images.workplace import Workplace
 from images.workspace import Workspaces, remove_tree
 
 
-class Store:
-    """The cache under `cache_dir`. One object per process is enough; images obtained stay in use until `close`."""
+def _never() -> bool:
+    return False
 
-    def __init__(self, cache_dir: Path) -> None:
+
+class Store:
+    """The cache under `cache_dir`. One object per process is enough; images obtained stay in use until `close`.
+
+    `kvm_works` is asked before an installer is run: whether KVM really runs guests here, and not only seems to.
+    """
+
+    def __init__(self, cache_dir: Path, kvm_works: Callable[[], bool] = _never) -> None:
+        self._kvm_works = kvm_works
         self._root = cache_dir / "images"
         self._cache_dir = cache_dir
         self._in_use: dict[str, UseLock] = {}
@@ -157,7 +165,7 @@ class Store:
 
     def _make(self, source: Obtainable, key: str, report: Reporter) -> Manifest:
         with self._workspaces.open(key) as work:
-            place = Workplace(work, self._root / "partial" / key, key, self.keys, report)
+            place = Workplace(work, self._root / "partial" / key, key, self.keys, report, self._kvm_works)
             try:
                 made = make(source, place)
             except ImageFault as fault:

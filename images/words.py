@@ -50,6 +50,10 @@ KeyFile = Annotated[
     str, matching(re.compile(r"[a-z0-9][a-z0-9._-]{0,59}\.asc"), "a file name of a-z, 0-9 and '._-' that ends in .asc")
 ]
 KeyFingerprint = Annotated[str, matching(re.compile(r"[0-9A-F]{40}"), "40 hexadecimal digits in capitals")]
+ProductName = Annotated[
+    str, matching(re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,99}"), "a product's name of letters, digits and ' ._()-'")
+]
+ProductKey = Annotated[str, matching(re.compile(r"[A-Z0-9]{5}(?:-[A-Z0-9]{5}){4}"), "five groups of five A-Z, 0-9")]
 FileName = Annotated[str, matching(re.compile(r"[!-.0-~]{1,255}"), "a file's name without its folder")]
 FileMode = Annotated[str, matching(_MODE, "a file mode of four octal digits")]
 FileContent = Annotated[str, AfterValidator(_check_content)]

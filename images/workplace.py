@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,17 @@ from images.progress import Reporter
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where an image is made: an empty folder, a prefix for downloads that outlive it, its key, and the cache's keys."""
+    """Where an image is made: an empty folder, a prefix for downloads that outlive it, its key, and the cache's keys.
+
+    `kvm_works` tells whether KVM really runs guests on this machine; it is asked only when a guest is to be run.
+    """
 
     work: Path
     partial: Path
     key: str
     keys: IdentityKeys
     report: Reporter
+    kvm_works: Callable[[], bool]
 
     def partial_of(self, name: str) -> Path:
         """Where an unfinished download is kept."""

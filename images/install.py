@@ -1,0 +1,212 @@
+"""A vendor's installer driven once: what it is given, the machine it runs in, and the disk that comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import os
+import re
+import secrets
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from images.answers import Answers, Volume, Wishes, answers_for
+from images.command import run
+from images.disk import empty_disk, to_qcow2
+from images.faults import ImageFault
+from images.fetch import fetch
+from images.forms import InstallEntry, InstallerIso, InstallerPackage
+from images.initramfs import add_files
+from images.installer_machine import Machine, install
+from images.keys import IdentityKeys
+from images.model import PublishedEntry
+from images.tree import extract_packages
+from images.workplace import Workplace
+
+INSTALL_VERSION = 1
+"""Part of every installed image's key: raise it when the code here changes what comes out of the same entry."""
+
+_HOST_FOR_GUESTS = "10.0.2.2"
+"""Where QEMU's user-mode network has the machine that it runs on (qemu-system(1), -netdev user)."""
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_DEBIAN_VERSION = re.compile(r"[^(]{1,200}\(([A-Za-z0-9.+:~-]{1,100})\)")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """`root_device` of the disk that was written, and one line for each thing that was decided for the installer."""
+
+    root_device: str
+    adjustments: tuple[str, ...]
+
+
+def answers_digest(entry: InstallEntry, keys: IdentityKeys) -> str:
+    """What the answers add to an image's key: they decide what comes out. Raises ImageFault."""
+    return _answers(entry, keys).digest()
+
+
+def build_installed(entry: InstallEntry, place: Workplace) -> Installed:
+    """Install in the work folder of `place`: leaves `disk` (qcow2) there.
+
+    Raises ImageFault; what the installer said on its console is in `build.log`.
+    """
+    work, report, log = place.work, place.report, place.work / "build.log"
+    # A host key and whoever may log in are among the answers: nobody else on this machine reads them.
+    room = work / "private"
+    room.mkdir(mode=0o700)
+    answers = _answers(entry, place.keys, proxy=_proxy(os.environ), password=f"Aa1-{secrets.token_urlsafe(24)}")
+    for name, file in entry.files.items():
+        named = PublishedEntry(id=entry.id, name=entry.name, origin=entry.origin, **file.model_dump(include=_FETCHED))
+        fetch(named, place.partial_of(f"{name}."), room / name, report)
+    origin = _take_out_installer(entry, place, room, log)
+    if answers.in_initrd:
+        add_files(room / "initrd", {file.path: file.content for file in answers.in_initrd})
+    if answers.volume is not None:
+        _write_volume(answers.volume, room)
+    empty_disk(room / "disk", entry.disk_gib)
+    machine = Machine(
+        disk_bus=entry.disk_bus,
+        memory_mib=entry.memory_mib,
+        cpu=entry.cpu,
+        kernel="kernel" if (room / "kernel").exists() else None,
+        initrd="initrd" if (room / "initrd").exists() else None,
+        arguments=answers.arguments,
+        cd_roms=tuple(name for name in ("iso", "answers.iso", "drivers") if (room / name).exists()),
+        reboots=answers.reboots,
+        question=answers.question,
+    )
+    kvm = place.kvm_works()
+    with report.task(f"{entry.id}: installing ({'KVM' if kvm else 'software translation, which takes long'})"):
+        install(machine, room, log=log, seconds=entry.minutes * 60, report=report, name=entry.id, kvm=kvm)
+    with report.task(f"{entry.id}: writing the disk"):
+        to_qcow2(room / "disk", work / "disk", "qcow2")
+    lines = [f"installed by {origin}, unattended ({entry.answers}, answers {_digest(entry, place.keys)})"]
+    lines += [f"installed {', '.join(group.packages)}: {group.reason}" for group in entry.packages]
+    lines.append(
+        "written by the installer's last command: root's authorized_keys, a pinned host key as the only one, sshd_config.d/10-guestcert.conf"
+    )
+    return Installed(f"{_disk(entry)}1", tuple(lines))
+
+
+_FETCHED = {"url", "sha256", "sha512"}
+
+
+def _disk(entry: InstallEntry) -> str:
+    return "/dev/vda" if entry.disk_bus == "virtio" else "/dev/sda"
+
+
+def _digest(entry: InstallEntry, keys: IdentityKeys) -> str:
+    return f"sha256:{answers_digest(entry, keys)[:16]}"
+
+
+def _answers(
+    entry: InstallEntry, keys: IdentityKeys, *, proxy: str | None = None, password: str | None = None
+) -> Answers:
+    wishes = Wishes(
+        hostname=entry.id.replace(".", "-").replace("_", "-"),
+        authorized_key=keys.client.public,
+        host_private_key=keys.host.private_text(),
+        host_public_key=keys.host.public,
+        disk=_disk(entry),
+        packages=tuple(name for group in entry.packages for name in group.packages),
+        kernel_arguments=entry.kernel_command_line,
+        mirror=_seen_from_guest(entry.mirror),
+        repository=_seen_from_guest(entry.tree.repository if entry.tree is not None else None),
+        proxy=proxy,
+        product=entry.product,
+        product_key=entry.product_key,
+    )
+    if password is not None:
+        wishes = dataclasses.replace(wishes, password=password)
+    return answers_for(entry.answers, wishes)
+
+
+def _proxy(environment: Mapping[str, str]) -> str | None:
+    """The proxy for http:// that this machine uses, as the installer reaches it: from the environment, or apt's own."""
+    found = environment.get("http_proxy") or environment.get("HTTP_PROXY") or _proxy_of_apt()
+    return _seen_from_guest(found or None)
+
+
+def _proxy_of_apt() -> str:
+    try:
+        said = run(["apt-config", "dump", "--format", "%v%n", "Acquire::http::Proxy"]).strip()
+    except ImageFault:  # no apt here, no settings of it
+        return ""
+    return "" if said == "DIRECT" else said
+
+
+def _seen_from_guest(address: str | None) -> str | None:
+    """An address on this machine's loopback as its guest reaches it."""
+    if address is None:
+        return None
+    parts = urlsplit(address)
+    if parts.hostname not in _LOOPBACK:
+        return address
+    port = "" if parts.port is None else f":{parts.port}"
+    return urlunsplit(parts._replace(netloc=f"{_HOST_FOR_GUESTS}{port}"))
+
+
+def _take_out_installer(entry: InstallEntry, place: Workplace, room: Path, log: Path) -> str:
+    """Put the installer's `kernel` and `initrd` into `room`, where it has them; who it is and of which version."""
+    if entry.package is not None:
+        with place.report.task(f"{entry.id}: fetching {entry.package.package}"):
+            return _from_package(entry.package, room, log)
+    if entry.iso is not None:
+        if entry.iso.kernel is not None:
+            with place.report.task(f"{entry.id}: taking kernel and initrd out of the medium"):
+                _from_iso(entry.iso, room)
+        return f"the medium with {_named(entry.iso.sha256, entry.iso.sha512)}"
+    kernel = entry.files["kernel"]
+    return f"the installer whose kernel has {_named(kernel.sha256, kernel.sha512)}"
+
+
+def _named(sha256: str | None, sha512: str | None) -> str:
+    return f"sha256:{sha256[:16]}" if sha256 else f"sha512:{(sha512 or '')[:16]}"
+
+
+def _from_package(package: InstallerPackage, room: Path, log: Path) -> str:
+    archive = room / "package.tar"
+    valid = ['--aptopt=Acquire::Check-Valid-Until "false"'] if package.expired_release == "accept" else []
+    extract_packages(package.suite, [package.package], archive, log, options=valid, mirror=package.mirror)
+    with tarfile.open(archive) as tar:
+        for name, path in (("kernel", package.kernel), ("initrd", package.initrd)):
+            (room / name).write_bytes(_member(tar, path))
+        try:
+            changes = gzip.decompress(_member(tar, f"/usr/share/doc/{package.package}/changelog.gz"))
+        except (ImageFault, OSError, EOFError):
+            changes = b""
+    archive.unlink()
+    match = _DEBIAN_VERSION.match(changes[:400].decode("utf-8", "replace"))
+    return f"{package.package} {match[1]}" if match else package.package
+
+
+def _member(tar: tarfile.TarFile, path: str) -> bytes:
+    """A regular file of an archive, whose names may begin with "./"."""
+    for name in (f".{path}", path.lstrip("/")):
+        try:
+            opened = tar.extractfile(name)
+        except KeyError:
+            continue
+        if opened is not None:
+            return opened.read()
+    raise ImageFault(f"the package has no file {path}")
+
+
+def _from_iso(iso: InstallerIso, room: Path) -> None:
+    for name, path in (("kernel", iso.kernel), ("initrd", iso.initrd)):
+        target = room / name
+        run(["xorriso", "-osirrox", "on", "-indev", str(room / "iso"), "-extract", str(path), str(target)])
+        target.chmod(0o600)
+
+
+def _write_volume(volume: Volume, room: Path) -> None:
+    tree = room / "answers"
+    for file in volume.files:
+        target = tree / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.content)
+    options = ["-quiet", "-volid", volume.label, "-joliet", "-rational-rock"]
+    run(["xorriso", "-as", "mkisofs", *options, "-o", str(room / "answers.iso"), str(tree)])
