@@ -9,7 +9,17 @@ from typing import Any, Generic, TypeVar
 
 from matrix.document import Document, Mistakes, Problem, Reading, read_document, read_items
 from matrix.mistakes import unknown
-from matrix.model import ExtensionSpec, GuestSpec, HostSpec, HypervisorSpec, Matrix, Origin, Profile, Rule
+from matrix.model import (
+    ExtensionSpec,
+    GuestSpec,
+    HostSpec,
+    HypervisorSpec,
+    LabHostSpec,
+    Matrix,
+    Origin,
+    Profile,
+    Rule,
+)
 
 SHIPPED = Path(__file__).resolve().parent
 
@@ -56,10 +66,10 @@ class _Loading:
         for name, (key, kind, model) in _FILES.items():
             if (root / name).exists() or (root / name).is_symlink():
                 self.add(kind, read_items(root / name, key, model))
-        for kind, folder in (("guest", "guests"), ("lab host", "lab_hosts")):
+        for kind, folder, model in (("guest", "guests", GuestSpec), ("lab host", "lab_hosts", LabHostSpec)):
             guests = []
             for path in self.yaml_files(root / folder):
-                reading = read_document(path, GuestSpec)
+                reading: Reading[Any] = read_document(path, model)
                 self.named_like_file(path, reading)
                 guests.append(reading)
             self.add(kind, *guests)

@@ -136,6 +136,20 @@ class GuestSpec(_Identified):
         return not (self.never_run_here or self.on_request)
 
 
+class LabHostSpec(GuestSpec):
+    """A guest that hosts. `machine` is what it runs on: QEMU's translator, or Bochs, whose name of a CPU model `cpu` has then."""
+
+    machine: Literal["qemu", "bochs"] = "qemu"
+
+    @model_validator(mode="after")
+    def _bochs_can(self) -> Self:
+        if self.machine == "bochs" and (self.firmware, self.boot, self.resources.vcpus) != ("bios", "loader", 1):
+            raise ValueError("machine: bochs needs firmware: bios, boot: loader and one virtual CPU")
+        if self.machine == "bochs" and (self.cpu is None or self.cpu.require or self.cpu.disable):
+            raise ValueError("machine: bochs needs a cpu model by Bochs' name, and nothing required or disabled")
+        return self
+
+
 class HypervisorSpec(_Identified):
     """A way to run a guest.
 
@@ -299,7 +313,7 @@ class MeasuredHost(HostSpec):
 
     `capabilities`: `accelerator.tcg`, `accelerator.kvm`, `extension.vmx`, `extension.svm`, `arch.x86_64`,
     `hypervisor.<id>`, `firmware.uefi`, `firmware.secure_boot` (bool), `memory_mib`, `cpus` (int), `hypervisor_version`,
-    `libvirt_version`, `kernel`, `cpu_model`, `microcode`, `virt_caps` (Xen's), `mitigation.<vulnerability>` (str), and
+    `libvirt_version`, `kernel`, `cpu_model`, `microcode`, `virt_caps` (Xen's), `made_by` (of a lab host), `mitigation.<vulnerability>` (str), and
     `feature.<name>` (bool) where a feature that hypervisors.yaml offers was tried;
     None is unknown, and unknown never meets a need; absent is not offered. `layers` has the CPU's features (`vmx`, `svm`,
     `ept`, ...). `reasons` says, by capability or `<feature>.<layer>`, in one clause why one is not there.
@@ -349,5 +363,5 @@ class Matrix:
     profiles: Mapping[str, Profile]
     rules: Mapping[str, Rule]
     labs: Mapping[str, tuple[HostSpec, ...]]
-    lab_hosts: Mapping[str, GuestSpec]
+    lab_hosts: Mapping[str, LabHostSpec]
     origins: Mapping[tuple[str, str], Origin]

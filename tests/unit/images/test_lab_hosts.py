@@ -72,7 +72,7 @@ def test_xen_is_told_its_options_and_the_first_domains_kernel() -> None:
     assert menu[4:] == ["kernel=vmlinuz root=PARTUUID=1234 ro console=hvc0", "ramdisk=initrd.img"]
 
 
-@pytest.mark.parametrize("name", ["lab-kvm", "lab-xen"])
+@pytest.mark.parametrize("name", ["lab-kvm", "lab-kvm-intel", "lab-xen"])
 def test_everything_done_to_a_lab_host_is_told(name: str) -> None:
     plan = load_catalogue()[name]
     assert isinstance(plan, PlannedBuild)
@@ -86,7 +86,7 @@ def test_everything_done_to_a_lab_host_is_told(name: str) -> None:
 def test_every_lab_host_has_its_image_and_says_what_cpu_it_needs() -> None:
     catalogue, hosts = load_catalogue(), load().lab_hosts
     built = {spec.image for spec in hosts.values() if isinstance(catalogue[spec.image], PlannedBuild)}
-    assert {"lab-kvm", "lab-xen"} <= built
+    assert {"lab-kvm", "lab-kvm-intel", "lab-xen"} <= built
     for name in ("lab-kvm", "lab-xen"):
         cpu = hosts[name].cpu
         assert cpu is not None

@@ -1,0 +1,72 @@
+"""Programs of a newer Debian than the machine may run: packages unpacked into the cache, run from there by their own loader.
+
+    programs/KEY/        the packages' files, below usr/ and etc/; written under another name and then renamed
+    programs/KEY.lock    held by whoever makes it
+
+Nothing is installed, nothing is run as root, and the machine's own libraries are not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from filelock import FileLock
+
+from images.command import run
+from images.faults import ImageFault
+from images.tree import extract_packages
+
+_VERSION = 1
+"""Part of the key: raise it when the code here changes what comes out."""
+
+_LOADER = "usr/lib64/ld-linux-x86-64.so.2"
+_LIBRARIES = ("usr/lib/x86_64-linux-gnu",)
+
+
+@dataclass(frozen=True)
+class ProgramFolder:
+    """Unpacked packages in `root`."""
+
+    root: Path
+
+    def command(self, program: str, *libraries: str) -> list[str]:
+        """The words that start the program at the path `program` in there, with `libraries` (folders) on its search path."""
+        folders = os.pathsep.join(str(self.root / folder) for folder in (*_LIBRARIES, *libraries))
+        return [str(self.root / _LOADER), "--library-path", folders, str(self.root / program)]
+
+
+def obtain_programs(cache_dir: Path, suite: str, packages: Sequence[str]) -> ProgramFolder:
+    """The folder with `packages` of Debian's `suite` and what they depend on; from the cache if it is there.
+
+    Packages are verified by apt with the Debian archive keys. Raises ImageFault.
+    """
+    wanted = json.dumps([_VERSION, suite, sorted(packages)])
+    folder = cache_dir / "programs" / hashlib.sha256(wanted.encode()).hexdigest()[:32]
+    try:
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.exists():
+                _make(folder, suite, packages)
+    except OSError as error:
+        raise ImageFault(f"{folder}: cannot be made: {error.strerror or error}") from error
+    return ProgramFolder(folder)
+
+
+def _make(folder: Path, suite: str, packages: Sequence[str]) -> None:
+    for left in folder.parent.glob(f".{folder.name}.*"):  # of somebody who was killed; we hold the lock
+        run(["rm", "-rf", "--", str(left)])
+    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
+        archive, tree = Path(work) / "packages.tar", Path(work) / "tree"
+        extract_packages(suite, packages, archive, Path(work) / "log")
+        tree.mkdir()
+        plain = ["--no-same-owner", "--no-same-permissions", "--exclude=./dev/*"]
+        run(["tar", "--extract", "--file", str(archive), "--directory", str(tree), *plain])
+        if not (tree / _LOADER).exists():
+            raise ImageFault(f"the packages {', '.join(packages)} of {suite} have no {_LOADER}")
+        tree.rename(folder)
