@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-import os
 import re
 import secrets
 import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from images.answers import Answers, Volume, Wishes, answers_for
 from images.command import run
@@ -21,6 +18,7 @@ from images.fetch import fetch
 from images.forms import InstallEntry, InstallerIso, InstallerPackage
 from images.initramfs import add_files
 from images.installer_machine import Machine, install
+from images.installer_network import InstallerNetwork, seen_from_guest
 from images.keys import IdentityKeys
 from images.model import PublishedEntry
 from images.tree import extract_packages
@@ -29,9 +27,6 @@ from images.workplace import Workplace
 INSTALL_VERSION = 1
 """Part of every installed image's key: raise it when the code here changes what comes out of the same entry."""
 
-_HOST_FOR_GUESTS = "10.0.2.2"
-"""Where QEMU's user-mode network has the machine that it runs on (qemu-system(1), -netdev user)."""
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEBIAN_VERSION = re.compile(r"[^(]{1,200}\(([A-Za-z0-9.+:~-]{1,100})\)")
 
 
@@ -57,7 +52,9 @@ def build_installed(entry: InstallEntry, place: Workplace) -> Installed:
     # A host key and whoever may log in are among the answers: nobody else on this machine reads them.
     room = work / "private"
     room.mkdir(mode=0o700)
-    answers = _answers(entry, place.keys, proxy=_proxy(os.environ), password=f"Aa1-{secrets.token_urlsafe(24)}")
+    answers = _answers(
+        entry, place.keys, InstallerNetwork.of_this_machine(_suite(entry)), password=f"Aa1-{secrets.token_urlsafe(24)}"
+    )
     for name, file in entry.files.items():
         named = PublishedEntry(id=entry.id, name=entry.name, origin=entry.origin, **file.model_dump(include=_FETCHED))
         fetch(named, place.partial_of(f"{name}."), room / name, report)
@@ -65,7 +62,7 @@ def build_installed(entry: InstallEntry, place: Workplace) -> Installed:
     if answers.in_initrd:
         add_files(room / "initrd", {file.path: file.content for file in answers.in_initrd})
     if answers.volume is not None:
-        _write_volume(answers.volume, room)
+        write_volume(answers.volume, room / "answers.iso")
     empty_disk(room / "disk", entry.disk_gib)
     machine = Machine(
         disk_bus=entry.disk_bus,
@@ -94,6 +91,10 @@ def build_installed(entry: InstallEntry, place: Workplace) -> Installed:
 _FETCHED = {"url", "sha256", "sha512"}
 
 
+def _suite(entry: InstallEntry) -> str | None:
+    return None if entry.package is None else entry.package.suite
+
+
 def _disk(entry: InstallEntry) -> str:
     return "/dev/vda" if entry.disk_bus == "virtio" else "/dev/sda"
 
@@ -103,8 +104,12 @@ def _digest(entry: InstallEntry, keys: IdentityKeys) -> str:
 
 
 def _answers(
-    entry: InstallEntry, keys: IdentityKeys, *, proxy: str | None = None, password: str | None = None
+    entry: InstallEntry,
+    keys: IdentityKeys,
+    network: InstallerNetwork | None = None,
+    password: str | None = None,
 ) -> Answers:
+    """The answers; `network` are wishes of this machine's own that do not decide what comes out."""
     wishes = Wishes(
         hostname=entry.id.replace(".", "-").replace("_", "-"),
         authorized_key=keys.client.public,
@@ -113,40 +118,17 @@ def _answers(
         disk=_disk(entry),
         packages=tuple(name for group in entry.packages for name in group.packages),
         kernel_arguments=entry.kernel_command_line,
-        mirror=_seen_from_guest(entry.mirror),
-        repository=_seen_from_guest(entry.tree.repository if entry.tree is not None else None),
-        proxy=proxy,
+        suite=_suite(entry),
+        mirror=seen_from_guest(entry.mirror),
+        repository=seen_from_guest(entry.tree.repository if entry.tree is not None else None),
         product=entry.product,
         product_key=entry.product_key,
     )
+    if network is not None:
+        wishes = dataclasses.replace(wishes, mirror=wishes.mirror or network.mirror, proxy=network.proxy)
     if password is not None:
         wishes = dataclasses.replace(wishes, password=password)
     return answers_for(entry.answers, wishes)
-
-
-def _proxy(environment: Mapping[str, str]) -> str | None:
-    """The proxy for http:// that this machine uses, as the installer reaches it: from the environment, or apt's own."""
-    found = environment.get("http_proxy") or environment.get("HTTP_PROXY") or _proxy_of_apt()
-    return _seen_from_guest(found or None)
-
-
-def _proxy_of_apt() -> str:
-    try:
-        said = run(["apt-config", "dump", "--format", "%v%n", "Acquire::http::Proxy"]).strip()
-    except ImageFault:  # no apt here, no settings of it
-        return ""
-    return "" if said == "DIRECT" else said
-
-
-def _seen_from_guest(address: str | None) -> str | None:
-    """An address on this machine's loopback as its guest reaches it."""
-    if address is None:
-        return None
-    parts = urlsplit(address)
-    if parts.hostname not in _LOOPBACK:
-        return address
-    port = "" if parts.port is None else f":{parts.port}"
-    return urlunsplit(parts._replace(netloc=f"{_HOST_FOR_GUESTS}{port}"))
 
 
 def _take_out_installer(entry: InstallEntry, place: Workplace, room: Path, log: Path) -> str:
@@ -202,11 +184,12 @@ def _from_iso(iso: InstallerIso, room: Path) -> None:
         target.chmod(0o600)
 
 
-def _write_volume(volume: Volume, room: Path) -> None:
-    tree = room / "answers"
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write the CD-ROM at `path`; a folder beside it is made for that. Raises ImageFault."""
+    tree = path.with_suffix(".files")
     for file in volume.files:
         target = tree / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.content)
     options = ["-quiet", "-volid", volume.label, "-joliet", "-rational-rock"]
-    run(["xorriso", "-as", "mkisofs", *options, "-o", str(room / "answers.iso"), str(tree)])
+    run(["xorriso", "-as", "mkisofs", *options, "-o", str(path), str(tree)])

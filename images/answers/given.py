@@ -23,6 +23,7 @@ class Wishes:
     disk: str
     packages: tuple[str, ...]
     kernel_arguments: tuple[str, ...] = ()
+    suite: str | None = None
     mirror: str | None = None
     repository: str | None = None
     proxy: str | None = None

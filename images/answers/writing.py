@@ -65,6 +65,8 @@ def _preseed(wishes: Wishes) -> Answers:
             "auto=true",
             "priority=critical",
             "DEBIAN_FRONTEND=text",
+            # Else it takes a serial line for one with a person at it, and draws windows (screen(1)).
+            "TERM_TYPE=pts",
             "console=ttyS0,115200",
             *wishes.kernel_arguments,
         ),
@@ -72,7 +74,7 @@ def _preseed(wishes: Wishes) -> Answers:
             AnswerFile("preseed.cfg", text.encode("ascii")),
             AnswerFile("guestcert/finish", finish_script(wishes, "/target").encode("ascii")),
         ),
-        question=rb"Prompt: .*> ?$",
+        question=rb"(?:Prompt: .*>|\[Press enter to continue\]) ?$",
     )
 
 

@@ -20,6 +20,15 @@ HALT = bytes.fromhex("fa f4 ebfd")
 """cli; 1: hlt; jmp 1b."""
 
 
+REAL_MODE_POWER_OFF = bytes.fromhex("ba0406 b80020 ef")
+"""The same in 16-bit mode, in which a boot sector runs."""
+
+
+def real_mode_say(text: bytes, port: int = 0x3F8) -> bytes:
+    """As `say`, in 16-bit mode."""
+    return say(text, port)[1:]
+
+
 def say(text: bytes, port: int = 0x3F8) -> bytes:
     """Write `text` to the serial port at I/O address `port`: mov $port,%dx, then mov $byte,%al; out %al,(%dx) for each."""
     return b"\x66\xba" + struct.pack("<H", port) + b"".join(b"\xb0" + bytes([byte]) + b"\xee" for byte in text)
