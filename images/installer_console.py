@@ -33,9 +33,9 @@ class InstallerConsole:
         return lines
 
     @property
-    def unfinished(self) -> bytes:
-        """The line that is being written, without control sequences: a question that waits ends with no line break."""
-        return _CONTROL.sub(b"", self._unfinished)
+    def end(self) -> str:
+        """The last line with something in it, finished or not: where a question stands that waits."""
+        return "".join(self.last_lines(1))
 
     def last_lines(self, count: int) -> list[str]:
         """The last lines with something in them, an unfinished one too."""

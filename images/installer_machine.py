@@ -47,7 +47,7 @@ class Machine:
     arguments: tuple[str, ...] = ()
     cd_roms: tuple[str, ...] = ()
     reboots: bool = False
-    question: bytes | None = None
+    question: str | None = None
     patience: float = 60.0
     """Seconds after which a question that is the last thing on the console is taken to wait for a person."""
 
@@ -183,7 +183,7 @@ class _Watch:
             self._report.say(f"{self._name}, {(now - self._began) / 60:.0f} min: {line}")
 
     def _is_question(self) -> bool:
-        return self._question is not None and self._question.search(self.console.unfinished) is not None
+        return self._question is not None and self._question.search(self.console.end) is not None
 
 
 def _judge(ended: Ended, process: subprocess.Popen[bytes], watch: _Watch, errors: bytes, seconds: float) -> None:

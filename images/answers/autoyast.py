@@ -5,6 +5,8 @@ SLES 16 and Leap 16 have another installer, Agama.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lxml import etree
 
 from images.answers.given import Wishes
@@ -13,7 +15,15 @@ _PROFILE = "http://www.suse.com/1.0/yast2ns"
 _CONFIG = "http://www.suse.com/1.0/configns"
 _TYPE = f"{{{_CONFIG}}}type"
 
-Value = str | bool | dict[str, "Value"] | list[tuple[str, "Value"]]
+
+@dataclass(frozen=True)
+class Symbol:
+    """One of the words that YaST itself has for something."""
+
+    name: str
+
+
+Value = str | bool | int | Symbol | dict[str, "Value"] | list[tuple[str, "Value"]]
 """A list's items each have their own element's name."""
 
 
@@ -30,14 +40,14 @@ def profile(wishes: Wishes, finish: str, kernel_arguments: tuple[str, ...]) -> b
         # `halt` is the end of the first stage, and there is no second one.
         "general": {"mode": {"confirm": False, "second_stage": False, "halt": True}},
         "report": {
-            kind: {"log": True, "show": False, "timeout": "0"} for kind in ("messages", "warnings", "yesno_messages")
+            kind: {"log": True, "show": False, "timeout": 0} for kind in ("messages", "warnings", "yesno_messages")
         },
         "bootloader": {
             "global": {
                 "append": " ".join(kernel_arguments),
                 "terminal": "serial console",
                 "serial": "serial --unit=0 --speed=115200",
-                "timeout": "1",
+                "timeout": 1,
             }
         },
         "partitioning": [
@@ -49,7 +59,12 @@ def profile(wishes: Wishes, finish: str, kernel_arguments: tuple[str, ...]) -> b
                     # BIOS boots from it without a partition for its loader.
                     "disklabel": "msdos",
                     "use": "all",
-                    "partitions": [("partition", {"mount": "/", "filesystem": "ext4", "size": "max"})],
+                    "partitions": [
+                        (
+                            "partition",
+                            {"create": True, "format": True, "mount": "/", "filesystem": Symbol("ext4"), "size": "max"},
+                        )
+                    ],
                 },
             )
         ],
@@ -79,6 +94,12 @@ def _fill(parent: etree._Element, value: Value) -> None:
     if isinstance(value, bool):
         parent.set(_TYPE, "boolean")
         parent.text = "true" if value else "false"
+    elif isinstance(value, int):
+        parent.set(_TYPE, "integer")
+        parent.text = str(value)
+    elif isinstance(value, Symbol):
+        parent.set(_TYPE, "symbol")
+        parent.text = value.name
     elif isinstance(value, str):
         parent.text = value
     elif isinstance(value, dict):

@@ -52,14 +52,14 @@ class Volume:
 class Answers:
     """Everything an installer is given: kernel arguments, files added to its initrd, a volume.
 
-    `question` (a regular expression) is how the console ends when the installer asks a person all the same;
+    `question` (a regular expression) is how the console's last line ends when the installer asks a person all the same;
     `reboots`: it goes on after a reboot of its own, and has ended only when the machine is powered off.
     """
 
     arguments: tuple[str, ...] = ()
     in_initrd: tuple[AnswerFile, ...] = ()
     volume: Volume | None = None
-    question: bytes | None = None
+    question: str | None = None
     reboots: bool = False
 
     def digest(self) -> str:

@@ -74,7 +74,7 @@ def _preseed(wishes: Wishes) -> Answers:
             AnswerFile("preseed.cfg", text.encode("ascii")),
             AnswerFile("guestcert/finish", finish_script(wishes, "/target").encode("ascii")),
         ),
-        question=rb"(?:Prompt: .*>|\[Press enter to continue\]) ?$",
+        question=r"(?:Prompt: .*>|\[Press enter to continue\])$",
     )
 
 
@@ -98,7 +98,7 @@ def _kickstart(wishes: Wishes) -> Answers:
             *wishes.kernel_arguments,
         ),
         in_initrd=(AnswerFile("guestcert.ks", text.encode("ascii")),),
-        question=rb"(?:Please make (?:a|your) (?:selection|choice)|\['?c'? to continue).*: ?$",
+        question=r"(?:Please make (?:a|your) (?:selection|choice)|\['?c'? to continue).*:$",
     )
 
 

@@ -74,13 +74,13 @@ def test_an_installer_that_hangs_is_ended_at_its_deadline(room: Path) -> None:
 
 
 def test_an_installer_that_asks_is_ended_before_its_deadline(room: Path) -> None:
-    machine = dataclasses.replace(MACHINE, question=rb"Continue\? $", patience=1)
+    machine = dataclasses.replace(MACHINE, question=r"Continue\?$", patience=1)
     with pytest.raises(ImageFault, match=r"asks what its answers do not say; the console last said: Continue\?"):
-        run(room, say(b"Continue? "), HALT, machine=machine)
+        run(room, say(b"Continue? \r\n\x1b[?2004h"), HALT, machine=machine)
 
 
 def test_a_question_that_is_answered_is_none(room: Path) -> None:
-    machine = dataclasses.replace(MACHINE, question=rb"Continue\? $", patience=1)
+    machine = dataclasses.replace(MACHINE, question=r"Continue\?$", patience=1)
     assert run(room, say(b"Continue? yes\n"), DONE, POWER_OFF, machine=machine) == "Continue? yes\n"
 
 
@@ -154,8 +154,7 @@ def test_a_line_without_an_end_takes_no_memory(tmp_path: Path) -> None:
         console = InstallerConsole(log)
         for _ in range(64):
             console.take(b"x" * 65536)
-        assert len(console.unfinished) < 65536
-        assert len(console.last_lines(1)[0]) == 200
+        assert console.end == "x" * 200
 
 
 # As an image
