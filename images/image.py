@@ -13,7 +13,7 @@ class Image:
 
     `digest` is "sha256:..." of the disk, or of disk, kernel and initrd together where these are no part of the disk;
     `kernel_from` says whose kernel it is, if it is not the vendor's (None: it is);
-    `virtual_size` is in bytes; `root_device` is the kernel's `root=` for a
+    `loaders` is the firmware ("uefi", "bios") that is known to start the disk by itself; `virtual_size` is in bytes; `root_device` is the kernel's `root=` for a
     direct boot; `seed` says how identity gets in ("built-in": it is there, "cloud-init": attach a NoCloud ISO, "ignition": hand over a file as firmware configuration).
     """
 
@@ -33,3 +33,4 @@ class Image:
     adjustments: tuple[str, ...]
     origin: str
     kernel_from: str | None = None
+    loaders: tuple[str, ...] = ()

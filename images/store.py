@@ -37,7 +37,7 @@ from images.manifest import (
     read_manifest,
     write_manifest,
 )
-from images.model import PublishedEntry, UrlEntry, UserEntry
+from images.model import PlannedBuild, PublishedEntry, UrlEntry, UserEntry
 from images.progress import Reporter, SilentReporter
 from images.workplace import Workplace
 from images.workspace import Workspaces, remove_tree
@@ -267,6 +267,7 @@ class Store:
             adjustments=manifest.adjustments,
             origin=manifest.origin,
             kernel_from=manifest.kernel_from,
+            loaders=source.entry.loaders if isinstance(source, PlannedBuild) else (),
         )
 
     def _object(self, manifest: Manifest) -> Path:
