@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from cli.main import run
 from images import ImageFault, InstallEntry, Store, load_catalogue
 from images.answers import WORD, AnswerFile, Volume
 from images.initramfs import add_files
@@ -112,6 +114,25 @@ def test_relative_addresses_count_from_the_file_and_mirrors_apply(tmp_path: Path
     assert isinstance(found, InstallEntry)
     assert found.files["iso"].url == str(folder / "acme.iso")
     assert found.files["drivers"].url == "https://mirror.invalid/acme/drivers.iso"
+
+
+def test_an_installed_image_is_built_by_name_and_listed_with_its_form(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As people type it: the command line, too, says whether KVM really works."""
+    monkeypatch.setenv("GUESTCERT_CACHE_DIR", str(cache))
+    monkeypatch.setenv("GUESTCERT_RUNTIME_DIR", str(tmp_path / "rt"))
+    medium = iso(tmp_path, {"vmlinuz": kernel(word(DONE), POWER_OFF), "initrd": b"initrd"})
+    described = entry(answers="preseed", iso=medium | {"kernel": "/vmlinuz", "initrd": "/initrd"})
+    folder = tmp_path / "lab/images"
+    folder.mkdir(parents=True)
+    (folder / "acme-installed.yaml").write_text(json.dumps(described.model_dump(mode="json", exclude_defaults=True)))
+    assert run(["images", "build", "acme-installed", "--matrix", str(folder.parent)]) == 0
+    assert "acme-installed: installing (" in capsys.readouterr().err
+    assert run(["images", "list", "--json", "--matrix", str(folder.parent)]) == 0
+    (row,) = [row for row in json.loads(capsys.readouterr().out) if row["id"] == "acme-installed"]
+    assert (row["kind"], row["form"], row["cached"]) == ("install", "installer", True)
+    assert row["adjustments"][0].startswith("installed by the medium")
 
 
 # The network
