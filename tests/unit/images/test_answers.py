@@ -81,7 +81,7 @@ def test_debians_installer_is_told_everything_it_would_ask(wishes: Wishes) -> No
     answers = answers_for("preseed", wishes)
     told = preseeded(content(answers, "preseed.cfg"))
     assert told["netcfg/hostname"] == "acme-9"
-    assert told["passwd/root-password-crypted"] == "!"
+    assert told["passwd/root-password-crypted"] == "*"
     assert told["passwd/make-user"] == "false"
     assert told["pkgsel/include"] == "openssh-server qemu-guest-agent"
     assert told["partman-auto/disk"] == told["grub-installer/bootdev"] == "/dev/vda"
