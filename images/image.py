@@ -12,9 +12,10 @@ class Image:
     """A verified image in the cache. Its files are read-only and shared: boot an overlay, never the disk itself.
 
     `digest` is "sha256:..." of the disk, or of disk, kernel and initrd together where these are no part of the disk;
-    `kernel_from` says whose kernel it is, if it is not the vendor's (None: it is);
-    `loaders` is the firmware ("uefi", "bios") that is known to start the disk by itself; `virtual_size` is in bytes; `root_device` is the kernel's `root=` for a
-    direct boot; `seed` says how identity gets in ("built-in": it is there, "cloud-init": attach a NoCloud ISO, "ignition": hand over a file as firmware configuration).
+    `kernel_from` says whose kernel it is, if it is not the vendor's (None: it is); `loaders` is the firmware ("uefi",
+    "bios") that is known to start the disk by itself; `virtual_size` is in bytes; `root_device` is the kernel's `root=`
+    for a direct boot; `seed` says how identity gets in ("built-in": it is there, "cloud-init": attach a NoCloud ISO,
+    "ignition": hand over a file as firmware configuration).
     """
 
     id: str
