@@ -1,0 +1,53 @@
+"""Programs unpacked into the cache: fetched once, run by their own loader, and nothing left of a try that failed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from images import programs
+from images.faults import ImageFault
+from images.programs import ProgramFolder, obtain_programs
+
+WANTED = ("trixie", ("hello",))
+
+
+@pytest.fixture
+def no_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be fetched."""
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+@pytest.mark.usefixtures("no_tools")
+def test_a_try_that_failed_leaves_nothing(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(ImageFault, match="is missing on this host; install") as caught:
+            obtain_programs(tmp_path, *WANTED)
+        assert "\n" not in str(caught.value)
+        assert {path.suffix for path in (tmp_path / "programs").iterdir()} <= {".lock"}
+
+
+@pytest.mark.usefixtures("no_tools")
+def test_what_is_in_the_cache_is_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(folder: Path, suite: str, packages: tuple[str, ...]) -> None:
+        (folder / "usr").mkdir(parents=True)
+        (folder / "usr" / suite).write_text(" ".join(packages))
+
+    with monkeypatch.context() as fetching:
+        fetching.setattr(programs, "_make", made)
+        first = obtain_programs(tmp_path, *WANTED)
+    assert obtain_programs(tmp_path, *WANTED) == first
+    with pytest.raises(ImageFault):
+        obtain_programs(tmp_path, "bookworm", WANTED[1])  # another suite is another folder
+
+
+def test_a_program_is_run_by_the_loader_beside_it() -> None:
+    here = ProgramFolder(Path("/"))
+    words = here.command("usr/bin/env", "usr/lib/more")
+    if not Path(words[0]).exists():
+        pytest.skip("this machine has its loader elsewhere")
+    assert words[1:3] == ["--library-path", "/usr/lib/x86_64-linux-gnu:/usr/lib/more"]
+    done = subprocess.run([*words, "printf", "%s", "run"], capture_output=True, text=True, check=True)
+    assert done.stdout == "run"
