@@ -69,7 +69,7 @@ def test_xen_is_told_its_options_and_the_first_domains_kernel() -> None:
     menu = xen_menu(plan.entry, plan.recipe.xen, "vmlinuz", "initrd.img", "1234").splitlines()
     assert menu[:3] == ["[global]", "default=lab-xen", "[lab-xen]"]
     assert menu[3].startswith("options=console=com1 com1=115200,8n1 cpuidle=0 ")
-    assert menu[4:] == ["kernel=vmlinuz root=PARTUUID=1234 ro console=hvc0", "ramdisk=initrd.img"]
+    assert menu[4:] == ["kernel=vmlinuz root=PARTUUID=1234 ro console=hvc0 clocksource=xen", "ramdisk=initrd.img"]
 
 
 @pytest.mark.parametrize("name", ["lab-kvm", "lab-kvm-intel", "lab-xen"])
