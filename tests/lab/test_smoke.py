@@ -20,7 +20,9 @@ PROBES = ("boot/cold_boot", "boot/console_speaks", "cpu/vcpu_count", "cpu/hyperv
 
 
 @pytest.mark.parametrize(
-    ("hosts", "cell"), [("lab-kvm", "minimal+kvm+svm"), ("lab-xen", "minimal+xen-pv+none")], ids=["kvm", "xen-pv"]
+    ("hosts", "cell"),
+    [("lab-kvm", "minimal+kvm+svm"), ("lab-xen", "minimal+xen-pv+none"), ("lab-xen", "minimal+xen-pvh+svm")],
+    ids=["kvm", "xen-pv", "xen-pvh"],
 )
 def test_a_lab_host_certifies_the_smallest_guest(hosts: str, cell: str, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
