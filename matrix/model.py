@@ -103,7 +103,8 @@ class GuestSpec(_Identified):
     `osinfo` is the osinfo-db id; `image` names an entry of the image catalogue; `os_release` holds the fields
     of /etc/os-release that must be seen in the guest; `boot: direct` starts the image's kernel from the host;
     `firmware: uefi-secure-boot` is UEFI with Secure Boot on and the usual vendors' keys enrolled;
-    `cpu` is what it needs to see other than what its hypervisor shows by default;
+    `cpu` is what it needs to see other than what its hypervisor shows by default; `display`: it wants a screen, where it has
+    the choice, and evidence of it has a picture;
     a guest that nobody has run here yet (`never_run_here`), or that few people need (`on_request`), is in the matrix, and
     runs when it is asked for by id.
     """
@@ -121,6 +122,7 @@ class GuestSpec(_Identified):
     login: Login = Login()
     resources: Resources = Resources()
     cpu: CpuModel | None = None
+    display: bool = False
     os_release: dict[OsReleaseKey, Text] = {}
     init: Init = "systemd"
     agent: bool = True
