@@ -14,10 +14,11 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,6 +46,7 @@ def _makeable(release: str) -> dict[str, dict[str, str]]:
     return {
         f"ext4-modules-{release}-di": {kernel: r"kernel/(fs/(ext4|jbd2|mbcache)|crypto/crc32c_generic|lib/crc16)"},
         f"scsi-modules-{release}-di": {kernel: r"kernel/drivers/block/virtio_blk"},
+        f"md-modules-{release}-di": {kernel: r"kernel/drivers/(md/dm-(mod|bufio|crypt)|dax/)"},
         f"loop-modules-{release}-di": {kernel: r"kernel/drivers/block/loop\.ko"},
         "e2fsprogs-udeb": {
             "e2fsprogs": r"sbin/(e2fsck|mke2fs|mkfs\.|fsck\.|tune2fs)|etc/mke2fs\.conf",
@@ -204,6 +206,7 @@ def through(address: str, entry: InstallEntry) -> InstallEntry:
 def main(suite: str, mirror: str, folder: Path) -> None:
     """Serve until Ctrl-C, with an overlay in FOLDER/lab that uses it."""
     served = folder / "served"
+    shutil.rmtree(served, ignore_errors=True)
     complete(Apt(folder / "apt", suite, mirror), served)
     with serve(served, mirror) as address:
         lab = folder / "lab/images"
@@ -214,7 +217,8 @@ def main(suite: str, mirror: str, folder: Path) -> None:
                 (lab / f"{entry.id}.yaml").write_text(yaml.safe_dump(text, sort_keys=False, width=10_000))
         sys.stdout.write(f"{address}; --matrix {folder / 'lab'}\n")
         sys.stdout.flush()
-        Thread(target=sys.stdin.read).join()
+        with suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 if __name__ == "__main__":
