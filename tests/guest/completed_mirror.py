@@ -79,6 +79,12 @@ class Apt:
         read = (dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", each, re.MULTILINE)) for each in text.split("\n\n"))
         return {each["Package"]: each for each in read if each}
 
+    def released(self) -> str:
+        """What the suite says of itself, line by line; the installer knows no others than these."""
+        (signed,) = (self.folder / "lists").glob("*_InRelease")
+        kept = re.findall(r"^(?:Origin|Label|Suite|Version|Codename): .*$", signed.read_text(), re.MULTILINE)
+        return "\n".join(kept)
+
     def download(self, names: set[str]) -> dict[str, Path]:
         """The packages of `names` that there are, by name."""
         self._run("download", *(f"{name}:amd64" for name in sorted(names)), check=False)
@@ -118,8 +124,8 @@ def complete(apt: Apt, served: Path) -> None:
     text = "\n".join(paragraphs).encode()
     (lists / _INDEX).write_bytes(text)
     (lists / "Release").write_text(
-        f"Origin: Debian\nLabel: Debian\nSuite: {apt.suite}\nCodename: {apt.suite}\nArchitectures: all amd64\n"
-        f"Components: main\nSHA256:\n {hashlib.sha256(text).hexdigest()} {len(text)} {_INDEX}\n"
+        f"{apt.released()}\nArchitectures: all amd64\nComponents: main\n"
+        f"SHA256:\n {hashlib.sha256(text).hexdigest()} {len(text)} {_INDEX}\n"
     )
 
 
