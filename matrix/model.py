@@ -90,6 +90,17 @@ class CpuModel(_Strict):
     disable: tuple[Word, ...] = ()
 
 
+class Devices(_Strict):
+    """What a guest has drivers for, and wants: followed where its hypervisor leaves the choice, which is QEMU and KVM.
+
+    `virtio`, or emulated devices of the time when nobody had it; `display`: a screen, and evidence has a picture of it.
+    """
+
+    disk: Literal["virtio", "sata"] = "virtio"
+    nic: Literal["virtio", "e1000e", "e1000", "rtl8139"] = "virtio"
+    display: bool = False
+
+
 class KernelLogException(_Strict):
     """A kernel log line (Python regular expression, searched) that is known to be harmless, and why."""
 
@@ -103,8 +114,7 @@ class GuestSpec(_Identified):
     `osinfo` is the osinfo-db id; `image` names an entry of the image catalogue; `os_release` holds the fields
     of /etc/os-release that must be seen in the guest; `boot: direct` starts the image's kernel from the host;
     `firmware: uefi-secure-boot` is UEFI with Secure Boot on and the usual vendors' keys enrolled;
-    `cpu` is what it needs to see other than what its hypervisor shows by default; `display`: it wants a screen, where it has
-    the choice, and evidence of it has a picture;
+    `cpu` is what it needs to see other than what its hypervisor shows by default, `devices` the same for what is plugged into it;
     a guest that nobody has run here yet (`never_run_here`), or that few people need (`on_request`), is in the matrix, and
     runs when it is asked for by id.
     """
@@ -122,7 +132,7 @@ class GuestSpec(_Identified):
     login: Login = Login()
     resources: Resources = Resources()
     cpu: CpuModel | None = None
-    display: bool = False
+    devices: Devices = Devices()
     os_release: dict[OsReleaseKey, Text] = {}
     init: Init = "systemd"
     agent: bool = True

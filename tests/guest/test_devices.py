@@ -1,4 +1,4 @@
-"""A guest with a screen: evidence has a picture of it, of a restored one too."""
+"""A guest with emulated devices and a screen: it sees them, and evidence has a picture, of a restored one too."""
 
 from __future__ import annotations
 
@@ -19,16 +19,20 @@ from fixtures.host import Host
 from images import Image, Store, load_catalogue
 from matrix.expand import expand
 from matrix.load import load
-from matrix.model import Cell, Selection
+from matrix.model import Cell, Devices, Selection
 from matrix.places import cache_dir
 
 PATIENT = 300.0
 
+_AHCI, _VGA = "0x010601", "0x030000"  # PCI Code and ID Assignment Specification, 1
+_E1000E = ("0x8086", "0x10d3")  # Intel 82574L
+
 
 @pytest.fixture
-def with_screen() -> Cell:
-    (cell,) = expand(load(), Selection(cell=("minimal+qemu-tcg+none",)), today=dt.datetime.now(dt.UTC).date())
-    return replace(cell, guest=cell.guest.model_copy(update={"display": True}))
+def cell() -> Cell:
+    (found,) = expand(load(), Selection(cell=("minimal+qemu-tcg+none",)), today=dt.datetime.now(dt.UTC).date())
+    devices = Devices(disk="sata", nic="e1000e", display=True)
+    return replace(found, guest=found.guest.model_copy(update={"devices": devices}))
 
 
 @pytest.fixture
@@ -38,14 +42,16 @@ def minimal() -> Iterator[Image]:
     store.close()
 
 
-def test_evidence_has_a_picture_of_the_screen(
-    host: Host, with_screen: Cell, minimal: Image, checkpoints: CheckpointStore, tmp_path: Path
+def test_emulated_devices_are_seen_and_evidence_has_a_picture(
+    host: Host, cell: Cell, minimal: Image, checkpoints: CheckpointStore, tmp_path: Path
 ) -> None:
     for origin in ("cold", "checkpoint"):
         folder = tmp_path / origin
-        with Guest(with_screen, host, minimal, folder, checkpoints=checkpoints, run_id="tests") as guest:
+        with Guest(cell, host, minimal, folder, checkpoints=checkpoints, run_id="tests") as guest:
             guest.to(State.READY, Deadline.after(PATIENT))
             assert guest.origin == origin
+            seen = guest.check(["sh", "-c", "cd /sys/bus/pci/devices && cat */class */vendor */device"]).split()
+            assert {_AHCI, _VGA, *_E1000E} <= set(seen)
             kept = {one.name: one.path for one in collect(guest, folder / "evidence", Deadline.after(PATIENT))}
         assert kept["screenshot"].name == "screenshot.png"
         width, height, pixels = _pixels(kept["screenshot"].read_bytes())
