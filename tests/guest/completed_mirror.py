@@ -132,14 +132,25 @@ def complete(apt: Apt, served: Path) -> None:
 def _wanted(udebs: Mapping[str, Paragraph], release: str) -> set[str]:
     """What an installation takes: everything of a high priority for this kernel, and what that depends on."""
     fitting = {name: each for name, each in udebs.items() if each.get("Kernel-Version", release) == release}
+    providers: dict[str, list[str]] = {}
+    for name, each in fitting.items():
+        for provided in _names(each.get("Provides", "")):
+            providers.setdefault(provided, []).append(name)
     todo = [name for name, each in fitting.items() if each.get("Priority") in _PRIORITIES]
     found: set[str] = set()
     while todo:
         name = todo.pop()
         if name in fitting and name not in found:
             found.add(name)
-            todo += re.findall(r"(?:^|, )([a-z0-9][a-z0-9+.-]*)", fitting[name].get("Depends", ""))
+            needed = _names(fitting[name].get("Depends", ""))
+            todo += [each for each in needed if each in fitting]
+            todo += [provider for each in needed if each not in fitting for provider in providers.get(each, ())]
     return found
+
+
+def _names(relation: str) -> list[str]:
+    """The packages of a field like `Depends`, without versions."""
+    return re.findall(r"(?:^|, )([a-z0-9][a-z0-9+.-]*)", relation)
 
 
 def _make(real: Paragraph, packages: Mapping[str, Path], parts: Mapping[str, str], served: Path) -> Paragraph:
