@@ -6,83 +6,27 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from fixtures.connection import Connection
-from matrix.places import cache_dir
+from tests.lab.kept import SLOW, Kept
 
 HOST = "lab-kvm"
-SLOW = 900.0
-
-
-class Lab:
-    """The command, with a runtime folder of its own and the cache that everybody uses."""
-
-    def __init__(self, runtime: Path) -> None:
-        self.runtime = runtime
-        self.environment = {
-            **os.environ,
-            "GUESTCERT_RUNTIME_DIR": str(runtime),
-            "GUESTCERT_CACHE_DIR": str(cache_dir()),
-        }
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "cli.main", *words]
-
-    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*words),
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SLOW,
-            check=False,
-        )
-
-    def up(self) -> dict[str, Any]:
-        """Start the lab host; what `lab status --json` says of it then."""
-        done = self.call("lab", "up", HOST)
-        assert done.returncode == 0, done.stderr
-        return self.status()
-
-    def status(self) -> dict[str, Any]:
-        (found,) = json.loads(self.call("lab", "status", "--json").stdout)
-        assert isinstance(found, dict)
-        return found
-
-    def emulators(self) -> list[psutil.Process]:
-        """QEMU processes that work in our runtime folder."""
-        return [
-            process
-            for process in psutil.process_iter(["cmdline", "name"])
-            if (process.info["name"] or "").startswith("qemu")
-            and any(f"{self.runtime}/" in word for word in process.info["cmdline"] or ())
-        ]
-
-    def left(self) -> list[str]:
-        """Files and sockets in our runtime folder."""
-        return [str(path.relative_to(self.runtime)) for path in self.runtime.rglob("*") if not path.is_dir()]
 
 
 @pytest.fixture
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     runtime = tmp_path_factory.mktemp("r")
     runtime.chmod(0o700)
-    found = Lab(runtime)
+    found = Kept(runtime, HOST)
     yield found
-    found.call("lab", "down")
-    found.call("clean")
-    assert found.emulators() == []
+    found.down()
 
 
-def test_up_looked_at_gone_in_and_down(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_looked_at_gone_in_and_down(lab: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     up = lab.up()
     assert (up["host"], up["state"], up["problem"], up["guests"]) == (HOST, "up", None, [])
     assert 0 < up["free_mib"] < up["memory_mib"]
@@ -112,7 +56,7 @@ def test_up_looked_at_gone_in_and_down(lab: Lab, monkeypatch: pytest.MonkeyPatch
     assert [name for name in lab.left() if not name.startswith("libvirt-")] == []
 
 
-def test_a_killed_keeper_is_seen_and_cleared_up_after(lab: Lab) -> None:
+def test_a_killed_keeper_is_seen_and_cleared_up_after(lab: Kept) -> None:
     os.kill(lab.up()["pid"], signal.SIGKILL)
     assert lab.status()["state"] == "killed"
     assert len(lab.emulators()) == 1  # libvirt's embedded driver leaves it running
@@ -123,7 +67,7 @@ def test_a_killed_keeper_is_seen_and_cleared_up_after(lab: Lab) -> None:
     assert json.loads(lab.call("lab", "status", "--json").stdout) == []
 
 
-def test_an_interrupted_start_leaves_nothing(lab: Lab) -> None:
+def test_an_interrupted_start_leaves_nothing(lab: Kept) -> None:
     with subprocess.Popen(
         lab.command("lab", "up", HOST), env=lab.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as starting:
@@ -138,7 +82,7 @@ def test_an_interrupted_start_leaves_nothing(lab: Lab) -> None:
     assert [name for name in lab.left() if not name.startswith("libvirt-")] == []
 
 
-def test_probing_it_finds_kvm_on_amd_v_that_really_runs(lab: Lab) -> None:
+def test_probing_it_finds_kvm_on_amd_v_that_really_runs(lab: Kept) -> None:
     probed = lab.call("hosts", "probe", HOST, "--json")
     assert probed.returncode == 0, probed.stderr
     (measured,) = json.loads(probed.stdout)
