@@ -125,8 +125,8 @@ def test_a_kernel_of_another_suite_and_an_expired_release_are_told() -> None:
 
 def test_a_loader_for_a_bios_is_told() -> None:
     catalogue = load_catalogue()
-    told = {name: "SYSLINUX" in "\n".join(catalogue[name].adjustments()) for name in ("debian-12", "debian-13")}
-    assert told == {"debian-12": True, "debian-13": False}
+    told = {name: "SYSLINUX" in "\n".join(catalogue[name].adjustments()) for name in ("debian-12", "debian-11")}
+    assert told == {"debian-12": True, "debian-11": False}
 
 
 def test_xen_is_not_started_by_a_bios(overlay: Path) -> None:
