@@ -46,7 +46,18 @@ def synthetic_matrix(cells: int, rules: int) -> Matrix:
             reason=f"because of {n}",
             expires=date(2030, 1, 1),
         )
-    return Matrix(guests, hypervisors, extensions, {}, made, {}, {}, {})
+    return Matrix(
+        guests,
+        hypervisors,
+        extensions,
+        profiles={},
+        rules=made,
+        labs={},
+        lab_hosts={},
+        claims={},
+        sources={},
+        origins={},
+    )
 
 
 def measure(rounds: int = 5) -> dict[str, float]:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cli.surveying import surveyed
 from matrix.bind import bind
+from matrix.claim import Claim, claims_about
 from matrix.expand import expand, left_out, unmatched
 from matrix.lint import lint as find
 from matrix.load import choose_hosts, load, resolve_profile
@@ -122,6 +123,44 @@ def explain(
 
 
 @app.command()
+def claims(
+    which: Annotated[
+        list[str] | None, typer.Argument(metavar="[CELL]...", help="Cell ids or globs (default: every claim).")
+    ] = None,
+    *,
+    guest: Guests = None,
+    hypervisor: Hypervisors = None,
+    extension: Extensions = None,
+    cell: Cells = None,
+    matrix: Overlays = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what vendors claim, in their words and with the source; of cells, or altogether. A claim is no verdict."""
+    data = load(matrix or ())
+    globs = [*(cell or []), *(which or [])]
+    told: list[tuple[Claim, list[str]]] = [(claim, []) for claim in data.claims.values()]
+    if guest or hypervisor or extension or globs:
+        about: dict[str, list[str]] = {}
+        for each in _cells(data, _selection(data, guest, hypervisor, extension, globs)):
+            for claim in claims_about(data.claims.values(), each.guest.id, each.hypervisor.id, each.extension.id):
+                about.setdefault(claim.id, []).append(each.id)
+        told = [(data.claims[name], cells) for name, cells in about.items()]
+    if as_json:
+        _print(json.dumps([_claimed(data, claim, cells) for claim, cells in told], indent=2))
+        return
+    for claim, cells in told:
+        says, source = claim.says, data.sources[claim.says.source]
+        _print(
+            f"{says.guest} on {says.hypervisor}: {says.statement}" + (f" ({says.qualifier})" if says.qualifier else "")
+        )
+        day = f", {source.published}" if source.published else ""
+        _print(f"    {source.title}{day}{'' if source.first_party else ', third party'}: {source.url}")
+        if cells:
+            _print(f"    speaks of {', '.join(cells)}")
+    _print(f"{len(told)} claims of {len({claim.says.source for claim, _ in told})} sources")
+
+
+@app.command()
 def lint(matrix: Overlays = None, suites: Suites = None) -> None:
     """Check the data: unknown probes and images, expired rules, ends of life, what nothing refers to.
 
@@ -227,6 +266,12 @@ def _explained(binding: Binding) -> dict[str, object]:
         "reason": binding.reason,
         "alternatives": list(binding.alternatives),
     }
+
+
+def _claimed(data: Matrix, claim: Claim, cells: list[str]) -> dict[str, object]:
+    """A claim as JSON, its source in full; `cells` are those asked for that it speaks of."""
+    says = claim.says.model_dump(mode="json") | {"source": data.sources[claim.says.source].model_dump(mode="json")}
+    return {"id": claim.id, **says, "about": claim.about.model_dump(mode="json"), "cells": cells}
 
 
 def _today() -> date:

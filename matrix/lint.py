@@ -45,6 +45,7 @@ def lint(
     warnings += _rules(matrix, today, None if probes is None else list(probes.found))
     warnings += _ends_of_life(matrix, today)
     warnings += _unreferenced(matrix)
+    warnings += _claims(matrix)
     return [Finding("mistake", problem) for problem in sorted(set(mistakes))] + [
         Finding("warning", problem) for problem in sorted(set(warnings))
     ]
@@ -156,3 +157,17 @@ def _unreferenced(matrix: Matrix) -> Iterator[Problem]:
             yield _at(
                 matrix, "guest", guest.id, "arch", f"guest '{guest.id}' is {guest.arch}, which no hypervisor runs"
             )
+
+
+def _claims(matrix: Matrix) -> Iterator[Problem]:
+    """Claims that speak of no hypervisor of ours; that a guest is none of ours is no mistake: old claims are about old guests."""
+    hypervisors = Ids(matrix.hypervisors)
+    for claim in matrix.claims.values():
+        for glob in claim.about.hypervisor:
+            if not hypervisors.matching(glob):
+                message = f"claim '{claim.id}' names '{glob}', which matches no hypervisor"
+                yield _at(matrix, "claim", claim.id, "about", message)
+    used = {claim.says.source for claim in matrix.claims.values()}
+    for source in matrix.sources:
+        if source not in used:
+            yield _at(matrix, "source", source, "id", f"source '{source}' is named by no claim")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from matrix.claim import Claim, Source
 from matrix.document import Document, Mistakes, Problem, Reading, read_document, read_items
 from matrix.mistakes import unknown
 from matrix.model import (
@@ -31,6 +32,8 @@ _FILES = {
     "extensions.yaml": ("extensions", "extension", ExtensionSpec),
     "profiles.yaml": ("profiles", "profile", Profile),
     "rules.yaml": ("rules", "rule", Rule),
+    "sources.yaml": ("sources", "source", Source),
+    "claims.yaml": ("claims", "claim", Claim),
 }
 _FOLDERS = ("guests", "hosts", "lab_hosts", "images", "suites")
 
@@ -116,7 +119,7 @@ class _Loading:
                 into.items[name] = document
 
     def check(self) -> None:
-        """References between items: to extensions, successors, profiles; and that there is anything to certify."""
+        """References between items: to extensions, successors, profiles, sources; and that there is anything to certify."""
         for document in self.kind("hypervisor").items.values():
             spec = document.value
             for index, name in enumerate(spec.extensions):
@@ -129,6 +132,8 @@ class _Loading:
         for document in self.kind("host").items.values():
             if document.value.lab_host is not None:
                 self.refer(document.origin, ("lab_host",), "lab host", document.value.lab_host)
+        for document in self.kind("claim").items.values():
+            self.refer(document.origin, ("says", "source"), "source", document.value.says.source)
         self.problems.extend(_cycles(self.kind("profile").items))
         if not self.problems:
             for kind in ("guest", "hypervisor", "extension", "profile"):
@@ -158,6 +163,8 @@ class _Loading:
             rules=self.kind("rule").values(),
             labs=self.labs,
             lab_hosts=self.kind("lab host").values(),
+            claims=self.kind("claim").values(),
+            sources=self.kind("source").values(),
             origins=origins,
         )
 
@@ -166,7 +173,7 @@ def load(overlays: Sequence[Path] = (), *, shipped: Path = SHIPPED) -> Matrix:
     """The shipped data with each overlay folder laid over it in turn; a later item replaces one of the same id.
 
     An overlay is a folder with any of guests/*.yaml, hosts/*.yaml, lab_hosts/*.yaml, hypervisors.yaml, extensions.yaml,
-    profiles.yaml, rules.yaml. Rules that are replaced keep their place; new ones come after, and so win.
+    profiles.yaml, rules.yaml, sources.yaml, claims.yaml. Rules that are replaced keep their place; new ones come after, and so win.
 
     Raises Mistakes with all mistakes of all files.
     """

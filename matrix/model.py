@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from matrix.claim import Claim, Source
+from matrix.strict import Identified, Strict
 from matrix.words import (
     AbsolutePath,
     Day,
@@ -40,18 +42,7 @@ Capability = bool | int | str | None
 """What a host or cell can do: yes/no, a number, a word, or None when nobody knows."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _Identified(_Strict):
-    id: Id
-
-    def __hash__(self) -> int:
-        return hash((type(self), self.id))
-
-
-class Login(_Strict):
+class Login(Strict):
     """Who the harness logs in as, and over which channel; where that one is not there, over the others there are.
 
     `console` is a login, or a shell, on the first console; `none` says that nobody can log in, so that only what needs no
@@ -73,7 +64,7 @@ class Login(_Strict):
         return self
 
 
-class Resources(_Strict):
+class Resources(Strict):
     """What one guest gets: virtual CPUs, MiB of memory, GiB of disk (None: as large as its image), free PCI slots."""
 
     vcpus: int = Field(2, ge=1, le=4096)
@@ -82,7 +73,7 @@ class Resources(_Strict):
     hotplug_slots: int = Field(0, ge=0, le=16)
 
 
-class CpuModel(_Strict):
+class CpuModel(Strict):
     """The CPU that a guest is shown: libvirt's name of a model, and features of it required and disabled."""
 
     model: Word
@@ -90,7 +81,7 @@ class CpuModel(_Strict):
     disable: tuple[Word, ...] = ()
 
 
-class Devices(_Strict):
+class Devices(Strict):
     """What a guest has drivers for, and wants: followed where its hypervisor leaves the choice, which is QEMU and KVM.
 
     `virtio`, or emulated devices of the time when nobody had it; `display`: a screen, and evidence has a picture of it.
@@ -101,14 +92,14 @@ class Devices(_Strict):
     display: bool = False
 
 
-class KernelLogException(_Strict):
+class KernelLogException(Strict):
     """A kernel log line (Python regular expression, searched) that is known to be harmless, and why."""
 
     pattern: RegularExpression
     reason: Text
 
 
-class GuestSpec(_Identified):
+class GuestSpec(Identified):
     """An operating system under test.
 
     `osinfo` is the osinfo-db id; `image` names an entry of the image catalogue; `os_release` holds the fields
@@ -133,7 +124,7 @@ class GuestSpec(_Identified):
     resources: Resources = Resources()
     cpu: CpuModel | None = None
     devices: Devices = Devices()
-    os_release: dict[OsReleaseKey, Text] = {}
+    os_release: dict[OsReleaseKey, Text] = Field(default_factory=dict)
     init: Init = "systemd"
     agent: bool = True
     package_manager: PackageManager | None = None
@@ -162,7 +153,7 @@ class LabHostSpec(GuestSpec):
         return self
 
 
-class HypervisorSpec(_Identified):
+class HypervisorSpec(Identified):
     """A way to run a guest.
 
     `extensions` are those it can be combined with; `cpuid_signature` is the vendor string of CPUID leaf
@@ -183,21 +174,21 @@ class HypervisorSpec(_Identified):
     never_run_here: bool = False
 
 
-class ExtensionSpec(_Identified):
+class ExtensionSpec(Identified):
     """A CPU virtualisation extension; `cpu_flag` as in Linux's /proc/cpuinfo, None for `none`."""
 
     name: Text
     cpu_flag: Word | None = None
 
 
-class HostLimits(_Strict):
+class HostLimits(Strict):
     """How much of a host may be used: guests at once, MiB of memory for all of them. None: as measured."""
 
     guests: int | None = Field(None, ge=1)
     memory_mib: int | None = Field(None, ge=1)
 
 
-class HostLogin(_Strict):
+class HostLogin(Strict):
     """How the harness logs in to a remote host: `identity` is a private key's file, `host_key` its pinned public key."""
 
     user: UserName = "root"
@@ -205,7 +196,7 @@ class HostLogin(_Strict):
     host_key: Text
 
 
-class HostSpec(_Identified):
+class HostSpec(Identified):
     """A machine that runs hypervisors, reached by a libvirt URI.
 
     `lab_host` names the guest of matrix/lab_hosts that is this machine, in software; its URI has no address of its
@@ -223,7 +214,7 @@ class HostSpec(_Identified):
     folder: AbsolutePath = "/var/lib/guestcert"
 
 
-class Profile(_Identified):
+class Profile(Identified):
     """Which probes are required. A resolved profile has no `extends` any more."""
 
     extends: Id | None = None
@@ -236,7 +227,7 @@ class Profile(_Identified):
         return self.required + self.optional
 
 
-class Rule(_Identified):
+class Rule(Identified):
     """Says which cells are in (`include`), out (`exclude`) or have a `known-issue`, and why.
 
     A rule covers the cells that match every axis it names (globs over ids, or attributes of the guest); an
@@ -265,7 +256,7 @@ class Rule(_Identified):
         return self
 
 
-class KnownIssue(_Strict):
+class KnownIssue(Strict):
     """A known-issue rule that covers a cell; `probes` are globs over probe ids, empty for all."""
 
     rule: Id
@@ -293,7 +284,7 @@ class Cell:
         return self.id
 
 
-class Selection(_Strict):
+class Selection(Strict):
     """Which cells are asked for: globs over ids; every axis that has globs must match one of them.
 
     Without globs over guests or cells, guests that nobody has run here (`never_run_here`), and those `on_request`, are not
@@ -306,7 +297,7 @@ class Selection(_Strict):
     cell: Globs = ()
 
 
-class FeatureLayers(_Strict):
+class FeatureLayers(Strict):
     """How far a CPU's virtualisation feature gets on a host; each layer yes, no, or None: nobody said.
 
     The CPU has it, the firmware enables it, the kernel (on Xen hosts: Xen) enables it, the hypervisor's management
@@ -331,12 +322,12 @@ class MeasuredHost(HostSpec):
     `ept`, ...). `reasons` says, by capability or `<feature>.<layer>`, in one clause why one is not there.
     """
 
-    capabilities: dict[str, Capability] = {}
-    layers: dict[str, FeatureLayers] = {}
-    reasons: dict[str, str] = {}
+    capabilities: dict[str, Capability] = Field(default_factory=dict)
+    layers: dict[str, FeatureLayers] = Field(default_factory=dict)
+    reasons: dict[str, str] = Field(default_factory=dict)
 
 
-class Binding(_Strict):
+class Binding(Strict):
     """A cell and the host that will run it, or the one reason why none does.
 
     `alternatives` are the other hosts that could.
@@ -366,7 +357,7 @@ class Origin:
 class Matrix:
     """Everything loaded, by id. `labs` are lists of hosts by the name of their file, `lab_hosts` guests that host.
 
-    `origins` is keyed by kind (`guest`, `hypervisor`, `extension`, `profile`, `rule`, `host`) and id.
+    `origins` is keyed by kind (`guest`, `hypervisor`, `extension`, `profile`, `rule`, `host`, `claim`, `source`) and id.
     """
 
     guests: Mapping[str, GuestSpec]
@@ -376,4 +367,6 @@ class Matrix:
     rules: Mapping[str, Rule]
     labs: Mapping[str, tuple[HostSpec, ...]]
     lab_hosts: Mapping[str, LabHostSpec]
+    claims: Mapping[str, Claim]
+    sources: Mapping[str, Source]
     origins: Mapping[tuple[str, str], Origin]

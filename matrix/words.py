@@ -20,6 +20,7 @@ _NETWORK = re.compile(r"[!-~]+(?: [!-~]+)*")
 _PATH = re.compile(r"(?:/[A-Za-z0-9@_.+-]+)+")
 _OS_RELEASE_KEY = re.compile(r"[A-Z][A-Z0-9_]*")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_PARTIAL_DAY = re.compile(r"[0-9]{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01]))?)?")
 
 # Right-to-left overrides and the like make a report say something else than its bytes (CVE-2021-42574).
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -128,3 +129,4 @@ AbsolutePath = Annotated[str, AfterValidator(_check_path)]
 OsReleaseKey = Annotated[str, matching(_OS_RELEASE_KEY, "an os-release key of A-Z, 0-9 and '_'", 63)]
 VariableName = Annotated[str, matching(_VARIABLE, "an environment variable's name of A-Z, 0-9 and '_'", 63)]
 RegularExpression = Annotated[str, AfterValidator(_check_regular_expression)]
+PartialDay = Annotated[str, matching(_PARTIAL_DAY, "a date YYYY, YYYY-MM or YYYY-MM-DD, in quotes")]

@@ -35,6 +35,8 @@ def matrix(guests: list[GuestSpec], hypervisors: list[HypervisorSpec], *rules: R
         rules={rule.id: rule for rule in rules},
         labs={},
         lab_hosts={},
+        claims={},
+        sources={},
         origins={},
     )
 
