@@ -17,6 +17,8 @@ import pytest
 
 from tests.lab.kept import SLOW, Kept
 
+pytestmark = pytest.mark.slow  # runs of minutes, in which machines die
+
 REMOTE = "minimal+kvm+svm"
 HERE = "minimal+qemu-tcg+none"
 

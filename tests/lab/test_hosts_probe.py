@@ -11,6 +11,8 @@ from pydantic import TypeAdapter
 from fixtures.options import CHECKOUT
 from matrix.model import MeasuredHost
 
+pytestmark = pytest.mark.slow  # lab hosts are started and measured
+
 SECONDS = 1500
 """Images of lab hosts may have to be built and booted first, five minutes each on two idle cores."""
 

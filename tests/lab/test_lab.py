@@ -14,6 +14,8 @@ import pytest
 from fixtures.connection import Connection
 from tests.lab.kept import SLOW, Kept
 
+pytestmark = pytest.mark.slow  # lab hosts are started, broken and ended, each for minutes
+
 HOST = "lab-kvm"
 
 

@@ -21,8 +21,11 @@ PROBES = ("boot/cold_boot", "boot/console_speaks", "cpu/vcpu_count", "cpu/hyperv
 
 @pytest.mark.parametrize(
     ("hosts", "cell"),
-    [("lab-kvm", "minimal+kvm+svm"), ("lab-xen", "minimal+xen-pv+none"), ("lab-xen", "minimal+xen-pvh+svm")],
-    ids=["kvm", "xen-pv", "xen-pvh"],
+    [
+        pytest.param("lab-kvm", "minimal+kvm+svm", id="kvm"),
+        pytest.param("lab-xen", "minimal+xen-pv+none", id="xen-pv"),
+        pytest.param("lab-xen", "minimal+xen-pvh+svm", id="xen-pvh", marks=pytest.mark.slow),
+    ],
 )
 def test_a_lab_host_certifies_the_smallest_guest(hosts: str, cell: str, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
