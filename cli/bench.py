@@ -50,6 +50,14 @@ BENCHMARKS: Mapping[str, tuple[Figure, ...]] = {
         Figure("xen_pv_guest_s", "minimal guest in lab-xen (PV), start to first answer", "s"),
         Figure("xen_pv_over_tcg", "the same over this machine", "x"),
     ),
+    "delivery": (
+        Figure("plugged_s", "debian-12's image plugged into lab-kvm as a read-only disk", "s"),
+        Figure("image_mib", "size of that image", "MiB"),
+        Figure("sftp_mib_s", "copied to lab-kvm by SFTP", "MiB/s"),
+        Figure("storage_upload_mib_s", "copied to lab-kvm by libvirt's storage upload", "MiB/s"),
+        Figure("sftp_over_plugged", "the whole image by SFTP over plugged in", "x"),
+        Figure("storage_upload_over_plugged", "the whole image by storage upload over plugged in", "x"),
+    ),
     "no_op_probe": (
         Figure("probe_ms", "a probe that does nothing, all reporting on", "ms", 10.0),
         Figure("plain_ms", "a test that does nothing, plain pytest", "ms"),
