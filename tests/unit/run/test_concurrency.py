@@ -58,12 +58,31 @@ def test_hosts_add_up_and_idle_ones_are_not_named() -> None:
     assert "idle" not in workers.reason
 
 
+LABS = [
+    MeasuredHost(
+        id=name,
+        uri="qemu+ssh:///system",
+        lab_host=name,
+        capabilities={"cpus": 2, "memory_mib": 4096},
+        limits=HostLimits(guests=2),
+    )
+    for name in ("x", "y", "z")
+]
+
+
 def test_lab_hosts_share_this_machine() -> None:
-    labs = [
-        MeasuredHost(id=name, uri="qemu+ssh:///system", lab_host=name, capabilities={"cpus": 2, "memory_mib": 4096})
-        for name in ("x", "y", "z")
-    ]
-    workers = choose_workers(bound(1, "x") + bound(1, "y") + bound(1, "z"), labs, machine=2)
+    workers = choose_workers(bound(1, "x") + bound(1, "y") + bound(1, "z"), LABS, machine=2)
     assert workers.count == 2
-    assert workers.reason.endswith("lab hosts share the 2 CPUs of this machine")
-    assert choose_workers(bound(1, "x") + bound(1, "y"), labs, machine=4).count == 2
+    assert workers.reason == "2 workers: 3 cells to test, lab hosts share the 2 CPUs of this machine"
+    assert choose_workers(bound(1, "x") + bound(1, "y"), LABS, machine=4).count == 2
+
+
+def test_each_worker_has_a_lab_host_of_its_own() -> None:
+    assert choose_workers(bound(3, "x"), LABS, machine=4).count == 3
+
+
+def test_guests_of_this_machine_count_among_lab_hosts_and_those_elsewhere_do_not() -> None:
+    here = MeasuredHost(id="local", uri="qemu:///embed", capabilities={"cpus": 2, "memory_mib": 64 * 1024})
+    far = here.model_copy(update={"id": "far", "uri": "qemu+ssh://far/system"})
+    assert choose_workers(bound(1, "local") + bound(1, "x") + bound(2, "y"), [here, *LABS], machine=2).count == 2
+    assert choose_workers(bound(1, "far") + bound(1, "x") + bound(2, "y"), [far, *LABS], machine=2).count == 3

@@ -13,13 +13,15 @@ pytest_plugins = ["pytester"]
 CONFTEST = """
     import json, os, signal, sys
     import pytest
+    from pathlib import Path
+    from fixtures.durations import Durations
     from fixtures.scheduling import CellScheduling
 
     def cell_of(nodeid):
         return nodeid.rpartition("[")[2].rstrip("]")
 
     def pytest_xdist_make_scheduler(config, log):
-        scheduler = CellScheduling(config, log, cell_of)
+        scheduler = CellScheduling(config, log, cell_of, Durations(Path("seconds.json")))
         config.pluginmanager.register(scheduler)
         return scheduler
 
@@ -79,6 +81,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
         lines = CONFTEST.replace("import pytest\n", f"import pytest\n    CELLS = {cells!r}\n", 1)
         pytester.makeconftest(lines)
         pytester.makepyfile(test_probes=probes)
+        for left in ("starts.txt", "reports.jsonl"):
+            Path(pytester.path, left).unlink(missing_ok=True)
         return Run(pytester, *args)
 
     return start
@@ -105,6 +109,25 @@ def test_a_cell_stays_on_one_worker_and_all_workers_are_used(run) -> None:
         workers.setdefault(nodeid.rpartition("[")[2], set()).add(worker)
     assert all(len(each) == 1 for each in workers.values()), workers
     assert {worker for _, worker in seen.starts} == {"gw0", "gw1"}
+
+
+def test_what_took_longest_the_last_time_is_begun_first_and_what_never_ran_before_that(run) -> None:
+    probes = """
+        import time
+        SECONDS = {"b": 0.5, "c": 0.1, "d": 0.3}
+        def test_1(cell): time.sleep(SECONDS.get(cell, 0))
+        def test_2(cell): pass
+        """
+    first = run(["b", "c", "d"], probes, "-n1")
+    assert order(first) == ["b", "c", "d"]  # nothing known: as given
+    assert order(run(["c", "d", "b"], probes, "-n1")) == ["b", "d", "c"]
+    assert order(run(["c", "new", "d", "newer", "b"], probes, "-n1")) == ["new", "newer", "b", "d", "c"]
+
+
+def order(seen: Run) -> list[str]:
+    """The cells of a run in the order in which they began."""
+    assert seen.status == 0, seen.output
+    return [nodeid.rpartition("[")[2].rstrip("]") for nodeid, _ in seen.starts if "test_1" in nodeid]
 
 
 @pytest.mark.parametrize(
