@@ -43,6 +43,7 @@ def lint(
     if images is not None:
         mistakes += _unknown_images(matrix, images)
     warnings += _rules(matrix, today, None if probes is None else list(probes.found))
+    warnings += _needed_nowhere(matrix)
     warnings += _ends_of_life(matrix, today)
     warnings += _unreferenced(matrix)
     warnings += _claims(matrix)
@@ -126,6 +127,16 @@ def _covers_any(rule: Rule, matrix: Matrix, axes: tuple[tuple[str, Ids], ...]) -
         and not arches.isdisjoint(matrix.hypervisors[name].arches)
         for name in hypervisors
     )
+
+
+def _needed_nowhere(matrix: Matrix) -> Iterator[Problem]:
+    """CPUs that a guest needs under hypervisors that do not exist."""
+    hypervisors = Ids(matrix.hypervisors)
+    for guest in matrix.guests.values():
+        for glob in guest.cpu.hypervisors if guest.cpu is not None else ():
+            if not hypervisors.matching(glob):
+                message = f"guest '{guest.id}' names '{glob}', which matches no hypervisor"
+                yield _at(matrix, "guest", guest.id, "cpu", message)
 
 
 def _ends_of_life(matrix: Matrix, today: date) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from matrix.claim import Claim, Source
+from matrix.glob import any_pattern
 from matrix.strict import Identified, Strict
 from matrix.words import (
     AbsolutePath,
@@ -74,11 +75,16 @@ class Resources(Strict):
 
 
 class CpuModel(Strict):
-    """The CPU that a guest is shown: libvirt's name of a model, and features of it required and disabled."""
+    """The CPU that a guest is shown: libvirt's name of a model, and features of it required and disabled.
 
-    model: Word
+    `model` None is the model that the hypervisor shows by default; `hypervisors` are those under which a guest needs this,
+    all of them by default.
+    """
+
+    model: Word | None = None
     require: tuple[Word, ...] = ()
     disable: tuple[Word, ...] = ()
+    hypervisors: Globs = ()
 
 
 class Devices(Strict):
@@ -138,6 +144,12 @@ class GuestSpec(Identified):
         """Whether it is run when no guest is named."""
         return not (self.never_run_here or self.on_request)
 
+    def cpu_under(self, hypervisor: str) -> CpuModel | None:
+        """What it needs to see under the hypervisor of this id, None where the default will do."""
+        if self.cpu is None or (self.cpu.hypervisors and not any_pattern(self.cpu.hypervisors).match(hypervisor)):
+            return None
+        return self.cpu
+
 
 class LabHostSpec(GuestSpec):
     """A guest that hosts. `machine` is what it runs on: QEMU's translator, or Bochs, whose name of a CPU model `cpu` has then."""
@@ -148,7 +160,9 @@ class LabHostSpec(GuestSpec):
     def _bochs_can(self) -> Self:
         if self.machine == "bochs" and (self.firmware, self.boot, self.resources.vcpus) != ("bios", "loader", 1):
             raise ValueError("machine: bochs needs firmware: bios, boot: loader and one virtual CPU")
-        if self.machine == "bochs" and (self.cpu is None or self.cpu.require or self.cpu.disable):
+        if self.machine == "bochs" and (
+            self.cpu is None or self.cpu.model is None or self.cpu.require or self.cpu.disable
+        ):
             raise ValueError("machine: bochs needs a cpu model by Bochs' name, and nothing required or disabled")
         return self
 

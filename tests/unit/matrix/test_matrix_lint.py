@@ -84,7 +84,8 @@ def test_a_profile_naming_an_unknown_probe_is_a_mistake_at_its_line(tmp_path: Pa
 def findings(tmp_path: Path) -> list[str]:
     overlay = write_overlay(
         tmp_path / "overlay",
-        guests__old=GUEST.format(id="old") + "end_of_life: 2025-12-31\n",
+        guests__old=GUEST.format(id="old")
+        + "end_of_life: 2025-12-31\ncpu: {disable: [cx16], hypervisors: [qemu-*, kvn]}\n",
         guests__s390=GUEST.format(id="s390") + "arch: ppc64le\n",
         extensions="extensions:\n  - {id: vhe, name: Arm VHE}\n",
         hypervisors="hypervisors:\n  - {id: qemu-tcg, name: x, driver: qemu, extensions: [none]}\n",
@@ -116,6 +117,7 @@ def findings(tmp_path: Path) -> list[str]:
         "mistake: suites/boot/test_a.py:5: requires: 'a b' is no requirement (allowed: name, !name, name>=2, name==word, a|b)",
         "warning: suites/boot/test_a.py:5: probe boot/extra is in no profile",
         "warning: overlay/guests/old.yaml:6: end_of_life: guest 'old' is past its end of life 2025-12-31",
+        "warning: overlay/guests/old.yaml:7: cpu: guest 'old' names 'kvn', which matches no hypervisor",
         "warning: overlay/guests/s390.yaml:6: arch: guest 's390' is ppc64le, which no hypervisor runs",
         "warning: overlay/extensions.yaml:2: id: extension 'vhe' is used by no hypervisor",
         "warning: overlay/rules.yaml:2: expires: rule 'over' expired on 2025-12-31 and no longer holds",
@@ -129,8 +131,8 @@ def test_lint_says(findings: list[str], line: str) -> None:
 
 
 def test_lint_says_nothing_else_and_mistakes_first(findings: list[str]) -> None:
-    assert len(findings) == 12, "\n".join(findings)
-    assert [finding.partition(":")[0] for finding in findings] == ["mistake"] * 4 + ["warning"] * 8
+    assert len(findings) == 13, "\n".join(findings)
+    assert [finding.partition(":")[0] for finding in findings] == ["mistake"] * 4 + ["warning"] * 9
 
 
 def test_shipped_data_and_suites_fit_together() -> None:
