@@ -15,11 +15,12 @@ from images.command import run
 from images.disk import empty_disk, to_qcow2
 from images.faults import ImageFault
 from images.fetch import fetch
-from images.forms import InstallEntry, InstallerIso, InstallerPackage
+from images.forms import InstallEntry, InstallerPackage
 from images.initramfs import add_files
 from images.installer_machine import Machine, install
 from images.installer_network import InstallerNetwork, seen_from_guest
 from images.keys import IdentityKeys
+from images.medium import take_out
 from images.model import PublishedEntry
 from images.tree import extract_packages
 from images.workplace import Workplace
@@ -137,9 +138,10 @@ def _take_out_installer(entry: InstallEntry, place: Workplace, room: Path, log: 
         with place.report.task(f"{entry.id}: fetching {entry.package.package}"):
             return _from_package(entry.package, room, log)
     if entry.iso is not None:
-        if entry.iso.kernel is not None:
+        if entry.iso.kernel is not None and entry.iso.initrd is not None:
             with place.report.task(f"{entry.id}: taking kernel and initrd out of the medium"):
-                _from_iso(entry.iso, room)
+                take_out(room / "iso", entry.iso.kernel, room / "kernel")
+                take_out(room / "iso", entry.iso.initrd, room / "initrd")
         return f"the medium with {_named(entry.iso.sha256, entry.iso.sha512)}"
     kernel = entry.files["kernel"]
     return f"the installer whose kernel has {_named(kernel.sha256, kernel.sha512)}"
@@ -175,13 +177,6 @@ def _member(tar: tarfile.TarFile, path: str) -> bytes:
         if opened is not None:
             return opened.read()
     raise ImageFault(f"the package has no file {path}")
-
-
-def _from_iso(iso: InstallerIso, room: Path) -> None:
-    for name, path in (("kernel", iso.kernel), ("initrd", iso.initrd)):
-        target = room / name
-        run(["xorriso", "-osirrox", "on", "-indev", str(room / "iso"), "-extract", str(path), str(target)])
-        target.chmod(0o600)
 
 
 def write_volume(volume: Volume, path: Path) -> None:
