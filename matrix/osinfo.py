@@ -34,6 +34,8 @@ _OS_ELEMENT: Final = re.compile(rb"<os\s[^>]*?\bid\s*=\s*[\"']([^\"']+)[\"']")
 # The index looks for `<os id=...>` in so much of a file; it follows the licence note.
 _HEAD: Final = 4096
 _ARCH_OF_ALL: Final = "all"
+_EMULATED_CARDS: Final = ("e1000e", "e1000", "rtl8139")
+"""As the database and `Devices` call them, the newest first."""
 
 
 class OsinfoResources(BaseModel):
@@ -97,7 +99,8 @@ class OsinfoEntry(BaseModel):
 
 
 def completed(guest: GuestSpec, entry: OsinfoEntry) -> GuestSpec:
-    """`guest` with what its YAML leaves open taken from the database: end of life, memory (the minimum) and vCPUs.
+    """`guest` with what its YAML leaves open taken from the database: end of life, memory (the minimum), vCPUs, and an
+    emulated disk or card where there is no driver for a virtio one.
 
     Whatever the YAML says stays. The disk's size is left alone: the database's is what an installer needs, and an
     image that is ready is as large as its vendor made it.
@@ -110,9 +113,29 @@ def completed(guest: GuestSpec, entry: OsinfoEntry) -> GuestSpec:
     if "vcpus" not in said and (entry.minimum.cpus or 0) > resources.vcpus:
         needed["vcpus"] = entry.minimum.cpus or 0
     changes: dict[str, object] = {"resources": resources.model_copy(update=needed)} if needed else {}
+    if emulated := {name: word for name, word in _emulated(entry).items() if name not in _devices_said(guest)}:
+        changes["devices"] = guest.devices.model_copy(update=emulated)
     if guest.end_of_life is None and entry.end_of_life is not None:
         changes["end_of_life"] = entry.end_of_life
     return guest.model_copy(update=changes)
+
+
+def _emulated(entry: OsinfoEntry) -> dict[str, str]:
+    """Fields of `Devices` for what has no driver for virtio; nothing where the database knows no devices at all.
+
+    A SATA disk is in no list of the database, as nothing of the last fifteen years lacks a driver for it.
+    """
+    found: dict[str, str] = {}
+    if entry.devices and not entry.supports("virtio-block"):
+        found["disk"] = "sata"
+    card = next((name for name in _EMULATED_CARDS if entry.supports(name)), None)
+    if card is not None and not entry.supports("virtio-net"):
+        found["nic"] = card
+    return found
+
+
+def _devices_said(guest: GuestSpec) -> set[str]:
+    return guest.devices.model_fields_set if "devices" in guest.model_fields_set else set()
 
 
 def complete(cells: Sequence[Cell], osinfo: Osinfo) -> list[Cell]:
@@ -130,7 +153,9 @@ def complete(cells: Sequence[Cell], osinfo: Osinfo) -> list[Cell]:
 
 def _leaves_open(guest: GuestSpec) -> bool:
     said = guest.resources.model_fields_set if "resources" in guest.model_fields_set else set()
-    return guest.end_of_life is None or not {"memory_mib", "vcpus"} <= said
+    return (
+        guest.end_of_life is None or not {"memory_mib", "vcpus"} <= said or not {"disk", "nic"} <= _devices_said(guest)
+    )
 
 
 class _UnreadableError(Exception):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from matrix.expand import expand
-from matrix.model import GuestSpec
+from matrix.model import Devices, GuestSpec
 from matrix.osinfo import Osinfo, OsinfoResources, complete, completed
 from reports.provenance import versions
 from tests.unit.matrix.matrix_examples import guest as example
@@ -228,7 +228,25 @@ def test_a_guest_is_completed_but_never_contradicted(database: Path) -> None:
     assert (half.resources.memory_mib, half.resources.vcpus) == (513, 1)
 
 
-@pytest.mark.skipif(not Path("/usr/share/osinfo/os").is_dir(), reason="the package osinfo-db is not installed")
+def test_a_guest_without_virtio_drivers_gets_emulated_devices(database: Path) -> None:
+    card = write_device(database, "100e", "e1000", "net")
+    newer = write_device(database, "10d3", "e1000e", "net")
+    old = "http://example.org/old/1"
+    write_os(database, "example.org/old-1.xml", f'<devices><device id="{card}"/><device id="{newer}"/></devices>', old)
+    osinfo = Osinfo([database])
+    entry, modern, unknown = osinfo.find(old), osinfo.find(DEBIAN), osinfo.find("http://debian.org/debian/11")
+    assert entry is not None
+    assert modern is not None
+    assert unknown is not None
+    assert completed(guest(), entry).devices == Devices(disk="sata", nic="e1000e")
+    # What the YAML says, it says.
+    own = completed(guest(devices={"disk": "virtio", "display": True}), entry)
+    assert own.devices == Devices(disk="virtio", nic="e1000e", display=True)
+    assert completed(guest(), modern).devices == Devices()
+    # A card that the database does not know to be driven either is not better than virtio.
+    assert completed(guest(), entry.model_copy(update={"devices": entry.devices[:0]})).devices == Devices()
+
+
 def test_cells_are_completed_where_their_guests_leave_something_open(database: Path, tmp_path: Path) -> None:
     write_os(database, "debian.org/debian-12.d/more.xml", "<eol-date>2030-02-03</eol-date>")
     full = {"resources": {"vcpus": 1, "memory_mib": 64}, "end_of_life": "2029-01-01"}
@@ -254,6 +272,7 @@ def test_a_run_records_the_databases_version(database: Path, monkeypatch: pytest
     assert "osinfo-db" not in versions()
 
 
+@pytest.mark.skipif(not Path("/usr/share/osinfo/os").is_dir(), reason="the package osinfo-db is not installed")
 def test_every_system_of_the_installed_database_is_understood() -> None:
     osinfo = Osinfo([Path("/usr/share/osinfo")])
     assert len(osinfo._index) > 500
