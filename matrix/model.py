@@ -111,6 +111,7 @@ class GuestSpec(Identified):
     `osinfo` is the osinfo-db id; `image` names an entry of the image catalogue; `os_release` holds the fields
     of /etc/os-release that must be seen in the guest; `boot: direct` starts the image's kernel from the host;
     `firmware: uefi-secure-boot` is UEFI with Secure Boot on and the usual vendors' keys enrolled;
+    `address: static` is for a guest whose network DHCP brings no address: the harness then gives it one (QEMU's user-mode network);
     `cpu` is what it needs to see other than what its hypervisor shows by default, `devices` the same for what is plugged into it;
     a guest that nobody has run here yet (`never_run_here`), or that few people need (`on_request`), is in the matrix, and
     runs when it is asked for by id.
@@ -127,6 +128,7 @@ class GuestSpec(Identified):
     boot: Literal["direct", "loader"] = "direct"
     kernel_command_line: tuple[Word, ...] = ()
     login: Login = Login()
+    address: Literal["dhcp", "static"] = "dhcp"
     resources: Resources = Resources()
     cpu: CpuModel | None = None
     devices: Devices = Devices()

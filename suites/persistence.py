@@ -67,9 +67,8 @@ FILE_SYSTEM_LOGS = (
 def reboot_from_inside(guest: Guest) -> str:
     """Tell the guest's own `reboot` to reboot and wait until READY again; returns the boot id of before."""
     before = guest.boot_id()
-    # Detached, so that the answer comes back before the guest takes its network down; it may be quicker all the same.
-    with suppress(ChannelLost):
-        guest.run(("sh", "-c", "(trap '' HUP; reboot) </dev/null >/dev/null 2>&1 &"))
+    with suppress(ChannelLost):  # the guest may be quicker than its answer
+        guest.run(guest.family.script(guest.family.reboot))
     guest.wait_for_reboot(before)
     return before
 

@@ -33,7 +33,7 @@ class Lab:
         self._image = image
         self.printed = ""
 
-    def guest(self, login: str, files: dict[str, tuple[int, str]]) -> None:
+    def guest(self, login: str, files: dict[str, tuple[int, str]], more: str = "", profile: str = PROFILE) -> None:
         """`files` by path: mode and text; the kernel unpacks a second archive over the first."""
         tree = self.folder / "files"
         for name, (mode, text) in files.items():
@@ -58,9 +58,9 @@ class Lab:
         (self.folder / "lab" / "guests" / "small.yaml").write_text(
             "id: small\nname: Small\nvendor: guestcert\nversion: '1'\nimage: small\nboot: direct\ninit: busybox\n"
             "agent: false\nkernel_command_line: [console=ttyS0]\nresources: {vcpus: 1, memory_mib: 192}\n"
-            f"login: {login}\n"
+            f"login: {login}\n{more}"
         )
-        (self.folder / "lab" / "profiles.yaml").write_text(f"profiles:\n  - {{id: small, required: {PROFILE}}}\n")
+        (self.folder / "lab" / "profiles.yaml").write_text(f"profiles:\n  - {{id: small, required: {profile}}}\n")
 
     def run(self, *, profile: str = "small", **environment: str) -> dict[str, tuple[str, str]]:
         """Verdict and reason by probe."""
@@ -124,6 +124,27 @@ def test_a_shell_that_is_there_at_once_is_enough(lab: Lab) -> None:
     assert len(seen) == 4
     assert lab.facts("cpu/vcpu_count")["entered_by"] == "console"
     assert "login:" not in next((lab.folder / "out").rglob("console.log")).read_text()
+
+
+@pytest.mark.parametrize("address", ["static", "dhcp"])
+def test_where_dhcp_brings_nothing_an_address_is_given_to_who_wants_one(lab: Lab, address: str) -> None:
+    """A guest that asks nobody for an address: with none it reaches nobody, which is what its network probes say."""
+    lab.guest(
+        "{channel: console}",
+        {"sbin/network": (0o755, "#!/bin/sh\nexit 0\n")},
+        f"address: {address}\n",
+        "[boot/cold_boot, network/nic_seen, network/address, network/transfer_verified]",
+    )
+    seen = lab.run()
+    notes = str(lab.facts("boot/cold_boot")["notes"])
+    if address == "static":
+        assert {verdict for verdict, _ in seen.values()} == {"pass"}, lab.printed
+        assert len(seen) == 4
+        assert "address 10.0.2.15/24: DHCP had brought none within 5 s" in notes
+    else:
+        assert seen["boot/cold_boot"][0] == "pass", lab.printed
+        assert seen["network/address"][0] == "fail", lab.printed
+        assert "address" not in notes
 
 
 def test_a_login_with_a_password_that_nobody_gets_to_read(lab: Lab) -> None:
