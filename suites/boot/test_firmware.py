@@ -32,6 +32,7 @@ _REFUSED = re.compile(rb"Access Denied|Security Violation", re.IGNORECASE)
 _STARTED = re.compile(rb"GRUB|Linux version|EFI stub")
 
 
+@pytest.mark.requires("linux")
 def test_firmware_matches(guest: Guest, attach: Attach) -> None:
     """The guest was started by the firmware that its entry asks for, Secure Boot included.
 
@@ -49,7 +50,7 @@ def test_firmware_matches(guest: Guest, attach: Attach) -> None:
     assert problem is None, f"{problem}; see firmware.json"
 
 
-@pytest.mark.requires("secure_boot", "loader")
+@pytest.mark.requires("secure_boot", "loader", "linux")
 def test_unsigned_loader_refused(fresh_guest: Guest, attach: Attach, step: OpenStep) -> None:
     """With Secure Boot, firmware does not start a loader without a signature.
 

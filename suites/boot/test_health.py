@@ -35,6 +35,7 @@ def test_units_healthy(guest: Guest, attach: Attach) -> None:
     )
 
 
+@pytest.mark.requires("linux")
 def test_kernel_log_clean(guest: Guest, attach: Attach) -> None:
     """The kernel has nothing to complain about.
 

@@ -31,6 +31,7 @@ def test_reboot_from_inside(fresh_guest: Guest) -> None:
     assert fresh_guest.state is State.READY, f"expected the guest to be ready after reboot, it is {fresh_guest.state}"
 
 
+@pytest.mark.requires("linux")
 def test_hard_reset(fresh_guest: Guest, attach: Attach, step: OpenStep) -> None:
     """The guest survives the reset line with everything it had fsynced.
 
@@ -77,7 +78,7 @@ def test_hard_reset(fresh_guest: Guest, attach: Attach, step: OpenStep) -> None:
         )
 
 
-@pytest.mark.requires("acpi")
+@pytest.mark.requires("acpi", "linux")
 def test_acpi_shutdown(fresh_guest: Guest, attach: Attach, step: OpenStep) -> None:
     """The power button shuts the guest down cleanly.
 

@@ -15,7 +15,7 @@ from suites.reading.batch import files_snippet, parse_files, run_batch
 _DMI = tuple(f"/sys/class/dmi/id/{name}" for name in ("product_name", "sys_vendor", "board_vendor", "bios_vendor"))
 
 
-@pytest.mark.requires("x86")
+@pytest.mark.requires("x86", "linux")
 def test_hypervisor_identified(guest: Guest, attach: Attach) -> None:
     """The guest sees the hypervisor that it was meant to run on.
 

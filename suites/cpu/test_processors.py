@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.guest import Guest
 from suites.reading.batch import read_files
-from suites.reading.procfs import parse_cpu_list
+from suites.reading.questions import ask, questions_for
 from suites.reading.sysfs import TOPOLOGY_FILES, Topology, parse_topology
 
 
@@ -14,17 +14,18 @@ def test_vcpu_count(guest: Guest) -> None:
     """All virtual CPUs are there and running.
 
     Preconditions: none.
-    Steps: read which CPUs the kernel has online.
+    Steps: ask how many CPUs the kernel has online.
     Expected: as many as the domain was defined with.
     """
-    text = read_files(guest, "/sys/devices/system/cpu/online").get("/sys/devices/system/cpu/online", "")
-    online = parse_cpu_list(text)
-    assert len(online) == guest.definition.vcpus, (
-        f"expected {guest.definition.vcpus} virtual CPUs online as defined, the guest has {len(online)} "
-        f"(/sys/devices/system/cpu/online: {text.strip()!r})"
+    question = questions_for(guest).vcpus
+    online, text = ask(guest, "its processors", question)
+    assert online == guest.definition.vcpus, (
+        f"expected {guest.definition.vcpus} virtual CPUs online as defined, the guest has {online} "
+        f"({question.script}: {text.strip()!r})"
     )
 
 
+@pytest.mark.requires("linux")
 def test_topology(guest: Guest) -> None:
     """The virtual CPUs are arranged as defined.
 

@@ -23,6 +23,7 @@ def _clock_offset_now(guest: Guest) -> float:
     return clock_offset(seconds, asked, time.time())
 
 
+@pytest.mark.requires("linux")
 def test_pause_resume(fresh_guest: Guest, step: OpenStep) -> None:
     """A paused guest stands still; resumed, its processes continue and its clock is right.
 
@@ -62,7 +63,7 @@ def test_pause_resume(fresh_guest: Guest, step: OpenStep) -> None:
     )
 
 
-@pytest.mark.requires("save")
+@pytest.mark.requires("save", "linux")
 def test_save_restore(fresh_guest: Guest, step: OpenStep) -> None:
     """A guest saved to a file and restored from it goes on as if nothing had happened.
 

@@ -6,11 +6,14 @@ import json
 from dataclasses import asdict
 from ipaddress import IPv4Address
 
+import pytest
+
 from fixtures.guest import Guest
 from suites.fixture_types import Attach
 from suites.network.cards import interface_of, judge_address, judge_nic
 from suites.reading.batch import files_snippet, parse_files, run_batch
 from suites.reading.procfs import parse_local_addresses, parse_routes
+from suites.reading.questions import ask, questions_for
 from suites.reading.sysfs import NIC_FILES, devices_snippet, parse_interfaces
 
 
@@ -21,13 +24,13 @@ def test_nic_seen(guest: Guest, attach: Attach) -> None:
     Steps: read MAC address, link and drivers of each interface.
     Expected: for each defined card an interface with its MAC address, its driver and a link.
     """
-    batch = run_batch(guest, {"files": files_snippet(*NIC_FILES[:2]), "drivers": devices_snippet("class/net")})
-    interfaces = parse_interfaces(parse_files(batch["files"].text, *NIC_FILES), batch["drivers"].text)
+    interfaces, _ = ask(guest, "its network cards", questions_for(guest).cards)
     attach("network-interfaces.json", json.dumps([asdict(each) for each in interfaces], indent=2), "application/json")
     problems = [problem for nic in guest.definition.nics for problem in judge_nic(nic, interfaces)]
     assert not problems, f"{'; '.join(problems)}; see network-interfaces.json"
 
 
+@pytest.mark.requires("linux")
 def test_address(guest: Guest, attach: Attach) -> None:
     """The first network card has an address in its network, by DHCP or statically.
 

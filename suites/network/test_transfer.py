@@ -11,6 +11,7 @@ from suites.reading.batch import files_snippet, parse_files, run_batch
 from suites.reading.sysfs import NIC_FILES, devices_snippet, parse_interfaces
 
 
+@pytest.mark.requires("linux")
 def test_transfer_verified(guest: Guest) -> None:
     """Bulk data goes both ways through the network card unharmed.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fixtures.deadline import Deadline
 from fixtures.guest import Guest
 from fixtures.observation import Direction
@@ -9,6 +11,8 @@ from suites.fixture_types import Attach, OpenStep, RecordMetric
 from suites.performance.bounds import performance_bounds
 from suites.performance.tool_output import parse_fio, parse_iperf3, parse_sysbench_cpu, parse_sysbench_memory
 from suites.performance.tools import iperf3_server, run_tool
+
+pytestmark = pytest.mark.requires("!windows")
 
 
 def test_cpu_rate(guest: Guest, metric: RecordMetric, attach: Attach) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+import pytest
+
 from fixtures.guest import Guest
 from suites.fixture_types import Attach, OpenStep
 from suites.persistence import checksum_snippet, reboot_from_inside, store_random_data
-from suites.reading.batch import files_snippet, parse_files, run_batch
-from suites.reading.sysfs import BLOCK_FILES, SCSI_SERIALS, devices_snippet, parse_block_devices
+from suites.reading.batch import run_batch
+from suites.reading.questions import ask, questions_for
 from suites.storage.disks import judge_disk, storage_bounds
 
 
@@ -20,17 +22,13 @@ def test_disk_seen(guest: Guest, attach: Attach) -> None:
     Steps: read name, size, serial and drivers of each block device.
     Expected: for each defined disk a device with its serial (where the bus shows one), its size and its bus's driver.
     """
-    batch = run_batch(
-        guest, {"files": files_snippet(*BLOCK_FILES), "drivers": devices_snippet("block"), "scsi": SCSI_SERIALS}
-    )
-    devices = parse_block_devices(
-        parse_files(batch["files"].text, *BLOCK_FILES), batch["drivers"].text, batch["scsi"].text
-    )
+    devices, _ = ask(guest, "its disks", questions_for(guest).disks)
     attach("block-devices.json", json.dumps([asdict(device) for device in devices], indent=2), "application/json")
     problems = [problem for disk in guest.definition.disks for problem in judge_disk(disk, devices)]
     assert not problems, f"{'; '.join(problems)}; see block-devices.json"
 
 
+@pytest.mark.requires("linux")
 def test_write_read_verify(fresh_guest: Guest, step: OpenStep) -> None:
     """What is written to a disk is there, unchanged, after a reboot.
 

@@ -10,6 +10,7 @@ from suites.reading.batch import read_files
 _FOLDER = "/sys/devices/system/clocksource/clocksource0"
 
 
+@pytest.mark.requires("linux")
 def test_clocksource(guest: Guest) -> None:
     """The guest keeps time by a source that its hypervisor offers for that.
 
