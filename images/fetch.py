@@ -6,6 +6,8 @@ server sends, only bytes with the declared digest leave this module.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
 import stat
 from pathlib import Path
@@ -37,7 +39,7 @@ def fetch(entry: PublishedEntry, partial: Path, target: Path, report: Reporter) 
     """
     if entry.url.startswith(("http://", "https://")):
         with report.task(f"{entry.id}: downloading {shown_address(entry.url)}") as task:
-            _download(entry, partial, task)
+            asyncio.run(_download(entry, partial, task))
         _verify(entry, partial, report, forget=True)
         partial.replace(target)
         return
@@ -76,13 +78,14 @@ def _verify(entry: PublishedEntry, path: Path, report: Reporter, *, forget: bool
         )
 
 
-def _download(entry: PublishedEntry, partial: Path, task: Task) -> None:
+async def _download(entry: PublishedEntry, partial: Path, task: Task) -> None:
     failure = ""
-    with httpx.Client(follow_redirects=True, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}) as client:
+    headers = {"Accept-Encoding": "identity"}
+    async with httpx.AsyncClient(follow_redirects=True, timeout=_TIMEOUT, headers=headers) as client:
         for _ in range(_ATTEMPTS):
             before = partial.stat().st_size if partial.exists() else 0
             try:
-                _receive(client, entry, partial, before, task)
+                await _receive(client, entry, partial, before, task)
                 return
             except _Refused as refused:
                 raise ImageFault(f"{entry.id}: {shown_address(entry.url)}: {refused}") from refused
@@ -99,9 +102,17 @@ class _Refused(Exception):
     """The server's answer will not get better by asking again."""
 
 
-def _receive(client: httpx.Client, entry: PublishedEntry, partial: Path, have: int, task: Task) -> None:
+async def _receive(client: httpx.AsyncClient, entry: PublishedEntry, partial: Path, have: int, task: Task) -> None:
     headers = {"Range": f"bytes={have}-"} if have else {}
-    with client.stream("GET", entry.url, headers=headers) as answer:
+    try:
+        # The time between two bytes is bounded by the client; that of a whole header, which can be dribbled too, is not.
+        async with asyncio.timeout(_MINUTE):
+            answer = await client.send(client.build_request("GET", entry.url, headers=headers), stream=True)
+    except TimeoutError as error:
+        raise _Refused(
+            f"the server did not begin to send within {_MINUTE:g} s; try again, or another mirror"
+        ) from error
+    async with contextlib.aclosing(answer):
         if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             # Everything is here already, or it belongs to an older file: the digest decides which.
             return
@@ -116,7 +127,7 @@ def _receive(client: httpx.Client, entry: PublishedEntry, partial: Path, have: i
         length = answer.headers.get("Content-Length", "")
         total = start + int(length) if length.isdecimal() else None
         _room(partial, start, total)
-        _write(answer, partial, start, total, task)
+        await _write(answer, partial, start, total, task)
 
 
 def _room(partial: Path, start: int, total: int | None) -> None:
@@ -127,12 +138,12 @@ def _room(partial: Path, start: int, total: int | None) -> None:
         raise _Refused(f"needs {total - start} bytes, {partial.parent} has {free} free")
 
 
-def _write(answer: httpx.Response, partial: Path, start: int, total: int | None, task: Task) -> None:
+async def _write(answer: httpx.Response, partial: Path, start: int, total: int | None, task: Task) -> None:
     done = start
     since, before = monotonic(), start
     with partial.open("ab" if start else "wb") as file:
         # As it comes, so that an interruption loses nothing of what was received.
-        for chunk in answer.iter_raw():
+        async for chunk in answer.aiter_raw():
             done += len(chunk)
             if done > MAX_BYTES:
                 raise _Refused(f"the server sends more than {MAX_BYTES} bytes")

@@ -56,6 +56,10 @@ def _makeable(release: str) -> dict[str, dict[str, str]]:
     }
 
 
+class MirrorUnusable(Exception):
+    """What apt has against a mirror, such as an index of udebs that is not the one its Release names."""
+
+
 @dataclass(frozen=True)
 class Apt:
     """An apt of its own in `folder`, for `suite` of `mirror`; archives are verified with this machine's keys."""
@@ -65,7 +69,7 @@ class Apt:
     mirror: str
 
     def update(self) -> None:
-        """Fetch the indexes."""
+        """Fetch the indexes. Raises MirrorUnusable."""
         for name in ("lists/partial", "cache/archives/partial", "packages"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "sources.list").write_text(f"deb {self.mirror} {self.suite} main main/debian-installer\n")
@@ -92,6 +96,7 @@ class Apt:
         return {file.name.partition("_")[0]: file for file in files if file.name.partition("_")[0] in names}
 
     def _run(self, *words: str, check: bool) -> None:
+        """Raises MirrorUnusable with apt's first complaint, if `check`."""
         places = {
             "Etc::sourcelist": "sources.list",
             "Etc::sourceparts": "none",
@@ -100,7 +105,10 @@ class Apt:
         }
         options = [option for name, path in places.items() for option in ("-o", f"Dir::{name}={self.folder / path}")]
         argv = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", *options, *words]
-        subprocess.run(argv, cwd=self.folder / "packages", check=check, capture_output=True)
+        done = subprocess.run(argv, cwd=self.folder / "packages", check=False, capture_output=True, text=True)
+        if check and done.returncode:
+            complaints = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
+            raise MirrorUnusable(f"{self.mirror} {self.suite}: {(complaints or ['apt-get failed'])[0]}")
 
 
 def complete(apt: Apt, served: Path) -> None:

@@ -100,26 +100,35 @@ class MisbehavingServer:
         if match and start >= len(self.body):
             request.send_error(416)
             return
+        if self.fault == "dribbles its header":
+            self._dribble(request, b"HTTP/1.1 200 OK\r\nX-Padding: " + b"x" * 100_000)
+            return
         request.send_response(206 if start else 200)
         if start:
             claimed = 0 if self.fault == "another range" else start
             request.send_header("Content-Range", f"bytes {claimed}-{len(self.body) - 1}/{len(self.body)}")
-        length = len(body) + {"announces more": 4096, "absurd length": 1 << 50}.get(self.fault, 0)
+        length = len(body) + {"announces more": 4096, "announces less": -4096, "absurd length": 1 << 50}.get(
+            self.fault, 0
+        )
         request.send_header("Content-Length", str(length))
         request.end_headers()
         if self.fault == "dribbles":
-            for byte in body:
-                if self._over.wait(0.01):
-                    return
-                try:
-                    request.wfile.write(bytes([byte]))
-                except OSError:
-                    return
+            self._dribble(request, body)
+            return
         cut_short = self.fault == "truncates" or (
             self.fault in {"truncates once", "no ranges"} and len(self.requests) == 1
         )
         request.wfile.write(body[: len(body) // 2] if cut_short else body)
         request.close_connection = True
+
+    def _dribble(self, request: BaseHTTPRequestHandler, data: bytes) -> None:
+        for byte in data:
+            try:
+                request.wfile.write(bytes([byte]))
+            except OSError:
+                return
+            if self._over.wait(0.01):
+                return
 
     def close(self) -> None:
         """Stop serving."""

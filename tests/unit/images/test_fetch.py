@@ -81,6 +81,16 @@ def test_a_length_that_is_wrong_is_overruled_by_the_digest(
     assert store.obtain(entry_for(disk, url=server.url)).disk.read_bytes() == server.body
 
 
+def test_a_length_that_is_too_small_is_no_image(
+    store: Store, cache: Path, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
+) -> None:
+    server.fault = "announces less"
+    with pytest.raises(ImageFault, match="the catalogue says") as caught:
+        store.obtain(entry_for(disk, url=server.url))
+    assert "\n" not in str(caught.value)
+    assert list((cache / "images/objects").iterdir()) == []
+
+
 def test_another_range_than_asked_for_is_refused(
     store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
 ) -> None:
@@ -108,6 +118,16 @@ def test_a_server_that_dribbles_is_left(
     monkeypatch.setattr("images.fetch._MINUTE", 0.2)
     server.fault = "dribbles"
     with pytest.raises(ImageFault, match=r"the server sent \d+ bytes in 0\.2 s"):
+        store.obtain(entry_for(disk, url=server.url))
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_dribbles_its_header_is_left(
+    store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("images.fetch._MINUTE", 0.3)
+    server.fault = "dribbles its header"
+    with pytest.raises(ImageFault, match=r"the server did not begin to send within 0\.3 s"):
         store.obtain(entry_for(disk, url=server.url))
     assert len(server.requests) == 1
 
