@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from lxml import etree
@@ -19,7 +20,7 @@ def junit(outcome: RunOutcome) -> bytes:
     """The document, UTF-8. A missing probe is an `error`; an untested cell is one skipped test case."""
     root = etree.Element("testsuites", name=_text(f"guestcert {outcome.run.run_id}"))
     for cell in outcome.cells:
-        root.append(_suite(cell, outcome.run.at))
+        root.append(_suite(cell, outcome.run.at, outcome.run.versions))
     for failure in outcome.collection_failures:
         case = etree.SubElement(
             etree.SubElement(root, "testsuite", name="collection"), "testcase", name=_text(failure.node)
@@ -33,7 +34,7 @@ def junit(outcome: RunOutcome) -> bytes:
     return etree.tostring(root, xml_declaration=True, encoding="utf-8", pretty_print=True)
 
 
-def _suite(cell: CellOutcome, started: float) -> etree._Element:
+def _suite(cell: CellOutcome, started: float, versions: Mapping[str, str]) -> etree._Element:
     suite = etree.Element(
         "testsuite",
         name=_text(cell.id),
@@ -48,8 +49,9 @@ def _suite(cell: CellOutcome, started: float) -> etree._Element:
         ("guest", cell.plan.guest.id),
         ("hypervisor", cell.plan.hypervisor.id),
         ("extension", cell.plan.extension.id),
+        *((f"version {name}", version) for name, version in sorted(versions.items())),
     ):
-        etree.SubElement(properties, "property", name=name, value=_text(value))
+        etree.SubElement(properties, "property", name=_text(name), value=_text(value))
     if cell.verdict is CellVerdict.UNTESTED:
         case = etree.SubElement(suite, "testcase", classname=_text(cell.id), name="untested", time="0")
         etree.SubElement(case, "skipped", message=_text(cell.reason))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -228,6 +229,14 @@ def test_hostile_text_breaks_no_derived_file(reason: str, detail: str, name: str
     assert root.get("failures") == "1"
     summary(outcome).encode()
     matrix_page(outcome, {}).encode()
+
+
+def test_every_report_names_the_versions_of_what_took_part() -> None:
+    run = started("b/x").model_copy(update={"versions": {"osinfo-db": "20250606"}})
+    outcome = reconcile([run, planned(), finished("b/x", Verdict.PASS)])
+    assert etree.fromstring(junit(outcome)).xpath("string(//property[@name='version osinfo-db']/@value)") == "20250606"
+    assert json.loads(summary(outcome))["versions"] == {"osinfo-db": "20250606"}
+    assert "osinfo-db 20250606" in matrix_page(outcome, {})
 
 
 def test_markup_from_a_guest_is_text_in_the_page() -> None:
