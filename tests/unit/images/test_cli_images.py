@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from cli.images import default_builds
 from cli.main import run
 from images import Store
+from images.manifest import write_manifest
 from tests.unit.images.conftest import MakeEntry
 
 
@@ -146,3 +148,26 @@ def test_prune_removes_the_oldest_first_but_nothing_in_use(
     assert said.index("disk-1: removed") < said.index("disk-2: removed")
     with closing(Store(cache)) as store:
         assert [manifest.entry for manifest in store.manifests()] == ["disk-0"]
+
+
+@pytest.mark.usefixtures("overlay")
+def test_prune_by_age_removes_what_is_as_old(
+    disk: Path, cache: Path, entry_for: MakeEntry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(Store(cache)) as store:
+        for number, days in enumerate((3, 10)):
+            other = disk.parent / f"{number}.qcow2"
+            other.write_bytes(disk.read_bytes() + bytes([number]))
+            entry = entry_for(other, id=f"days-{days}")
+            store.obtain(entry)
+            manifest = store.known(entry)
+            assert manifest is not None
+            old = manifest.model_copy(update={"created": datetime.now(UTC) - timedelta(days=days)})
+            write_manifest(cache / "images/keys" / f"{manifest.key}.json", old)
+    assert run(["images", "prune", "--older-than", "7"]) == 0
+    said = capsys.readouterr().out
+    assert "days-10: removed" in said
+    assert "days-3" not in said
+    with closing(Store(cache)) as store:
+        assert [manifest.entry for manifest in store.manifests()] == ["days-3"]
+    assert len(list((cache / "images/objects").iterdir())) == 1
