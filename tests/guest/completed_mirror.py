@@ -3,20 +3,23 @@
 Partial mirrors keep what apt installs and drop udebs, the packages that only the installer reads; frozen copies were seen to
 lack those of the newest kernel. What is missing and has its files in an ordinary package as well is put together from that
 (the disk and ext4 modules, e2fsprogs, libmount); what is missing besides is left out of the index; everything else is asked for
-at the mirror behind. The resulting index of udebs is ours and not signed, so the installer has to be told
-`debian-installer/allow_unauthenticated=true`.
+at the mirror behind. The index of udebs that the mirror has is taken also where it is not the one that its Release names. The
+resulting one is ours and not signed, so the installer has to be told `debian-installer/allow_unauthenticated=true`.
 
-    python -m tests.guest.completed_mirror trixie MIRROR FOLDER    # an overlay for --matrix appears in FOLDER/lab
+    python -m tests.guest.completed_mirror debian-13-installed MIRROR FOLDER    # an overlay for --matrix appears in FOLDER/lab
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
+import lzma
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +31,7 @@ from urllib.parse import unquote
 import yaml
 
 from images import InstallEntry, load_catalogue
+from images.forms import InstallerPackage
 
 PORT = 8197
 """Always the same, as the installed system's list of sources names it."""
@@ -57,7 +61,7 @@ def _makeable(release: str) -> dict[str, dict[str, str]]:
 
 
 class MirrorUnusable(Exception):
-    """What apt has against a mirror, such as an index of udebs that is not the one its Release names."""
+    """What apt has against a mirror."""
 
 
 @dataclass(frozen=True)
@@ -70,27 +74,50 @@ class Apt:
 
     def update(self) -> None:
         """Fetch the indexes. Raises MirrorUnusable."""
-        for name in ("lists/partial", "cache/archives/partial", "packages"):
+        for name in ("lists/partial", "cache/archives/partial", "packages", "udebs"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / "sources.list").write_text(f"deb {self.mirror} {self.suite} main main/debian-installer\n")
+        (self.folder / "sources.list").write_text(f"deb {self.mirror} {self.suite} main\n")
         self._run("update", check=True)
+        # By itself: partial mirrors were seen to have another one than their Release names, which apt refuses.
+        name = f"{_INDEX}.xz"
+        self._fetch(f"dists/{self.suite}/{name}", self.folder / "udebs.xz")
+        known = hashlib.sha256((self.folder / "udebs.xz").read_bytes()).hexdigest()
+        if not re.search(rf"^ {known} +\d+ {re.escape(name)}$", self._release, re.MULTILINE):
+            sys.stderr.write(
+                f"{self.mirror}: its {name} is not the one that {self.suite}'s Release names; taken as it is\n"
+            )
+
+    @property
+    def _release(self) -> str:
+        (signed,) = (self.folder / "lists").glob("*_InRelease")
+        return signed.read_text()
 
     def udebs(self) -> dict[str, Paragraph]:
         """The installer's packages by name."""
-        lists = sorted((self.folder / "lists").glob("*debian-installer*Packages*"))
-        argv = ["/usr/lib/apt/apt-helper", "cat-file", *map(str, lists)]
-        text = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        text = lzma.decompress((self.folder / "udebs.xz").read_bytes()).decode()
         read = (dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", each, re.MULTILINE)) for each in text.split("\n\n"))
         return {each["Package"]: each for each in read if each}
 
     def released(self) -> str:
         """What the suite says of itself, line by line; the installer knows no others than these."""
-        (signed,) = (self.folder / "lists").glob("*_InRelease")
-        kept = re.findall(r"^(?:Origin|Label|Suite|Version|Codename): .*$", signed.read_text(), re.MULTILINE)
+        kept = re.findall(r"^(?:Origin|Label|Suite|Version|Codename): .*$", self._release, re.MULTILINE)
         return "\n".join(kept)
 
+    def has(self, udeb: Paragraph) -> bool:
+        """Whether the mirror has the bytes of a udeb that the index names."""
+        target = self.folder / "udebs" / udeb["Package"]
+        with suppress(MirrorUnusable):
+            self._fetch(udeb["Filename"], target, f"SHA256:{udeb['SHA256']}")
+        return target.exists()
+
+    def _fetch(self, name: str, target: Path, *digest: str) -> None:
+        argv = ["/usr/lib/apt/apt-helper", "download-file", f"{self.mirror.rstrip('/')}/{name}", target, *digest]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise MirrorUnusable(f"{self.mirror} has no {name}")
+
     def download(self, names: set[str]) -> dict[str, Path]:
-        """The packages of `names` that there are, by name."""
+        """The ordinary packages of `names` that there are, by name."""
         self._run("download", *(f"{name}:amd64" for name in sorted(names)), check=False)
         files = (self.folder / "packages").glob("*.*deb")
         return {file.name.partition("_")[0]: file for file in files if file.name.partition("_")[0] in names}
@@ -111,16 +138,17 @@ class Apt:
             raise MirrorUnusable(f"{self.mirror} {self.suite}: {(complaints or ['apt-get failed'])[0]}")
 
 
-def complete(apt: Apt, served: Path) -> None:
-    """Write below `served` what the mirror lacks for an installation with its newest kernel, and an index with that."""
+def complete(apt: Apt, package: InstallerPackage, served: Path) -> None:
+    """Write below `served` what the mirror lacks for an installation by `package`, and an index with that.
+
+    Raises MirrorUnusable.
+    """
     apt.update()
-    udebs = apt.udebs()
-    # As numbers, where there are any: 6.12.107 is newer than 6.12.94.
-    kernels = {each["Kernel-Version"] for each in udebs.values() if "Kernel-Version" in each}
-    release = max(kernels, key=lambda text: [int(part) for part in re.findall(r"\d+", text)])
-    wanted = _wanted(udebs, release)
-    there = apt.download(wanted)
-    for name in sorted(wanted - there.keys()):
+    release = _kernel_of(package, apt)
+    udebs = _for_kernel(apt.udebs(), release)
+    for name in sorted(_wanted(udebs, release)):
+        if apt.has(udebs[name]):
+            continue
         parts = _makeable(release).get(name)
         if parts is None:
             del udebs[name]
@@ -135,6 +163,34 @@ def complete(apt: Apt, served: Path) -> None:
         f"{apt.released()}\nArchitectures: all amd64\nComponents: main\n"
         f"SHA256:\n {hashlib.sha256(text).hexdigest()} {len(text)} {_INDEX}\n"
     )
+
+
+def _kernel_of(package: InstallerPackage, apt: Apt) -> str:
+    """The release of the installer's kernel, such as "6.12.107+deb13-amd64"."""
+    archive = apt.download({package.package})[package.package]
+    members = subprocess.run(["dpkg-deb", "--fsys-tarfile", archive], check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(members)) as tar:
+        kernel = tar.extractfile(f".{package.kernel}")
+        assert kernel is not None
+        image = kernel.read()
+    # Where its version's text is, less 0x200 (Documentation/arch/x86/boot.rst).
+    start = int.from_bytes(image[0x20E:0x210], "little") + 0x200
+    return image[start : start + 256].split(b" ")[0].decode("ascii")
+
+
+def _for_kernel(udebs: dict[str, Paragraph], release: str) -> dict[str, Paragraph]:
+    """The index with paragraphs for `release`: a mirror that lags behind has those of older kernels, which say what there is."""
+    kernels = {each["Kernel-Version"] for each in udebs.values() if "Kernel-Version" in each}
+    if not kernels or release in kernels:
+        return udebs
+    # As numbers, where there are any: 6.12.107 is newer than 6.12.94.
+    newest = max(kernels, key=lambda text: [int(part) for part in re.findall(r"\d+", text)])
+    adapted = {
+        name.replace(newest, release): {field: value.replace(newest, release) for field, value in each.items()}
+        for name, each in udebs.items()
+        if each.get("Kernel-Version") == newest
+    }
+    return {name: each for name, each in udebs.items() if "Kernel-Version" not in each} | adapted
 
 
 def _wanted(udebs: Mapping[str, Paragraph], release: str) -> set[str]:
@@ -228,18 +284,19 @@ def through(address: str, entry: InstallEntry) -> InstallEntry:
     return entry.model_copy(update={"mirror": address, "kernel_command_line": line})
 
 
-def main(suite: str, mirror: str, folder: Path) -> None:
-    """Serve until Ctrl-C, with an overlay in FOLDER/lab that uses it."""
+def main(name: str, mirror: str, folder: Path) -> None:
+    """Serve for the installation of the image `name` until Ctrl-C, with an overlay in FOLDER/lab that uses it."""
     served = folder / "served"
     shutil.rmtree(served, ignore_errors=True)
-    complete(Apt(folder / "apt", suite, mirror), served)
+    entry = load_catalogue()[name]
+    assert isinstance(entry, InstallEntry)
+    assert entry.package is not None
+    complete(Apt(folder / "apt", entry.package.suite, mirror), entry.package, served)
     with serve(served, mirror) as address:
         lab = folder / "lab/images"
         lab.mkdir(parents=True, exist_ok=True)
-        for entry in load_catalogue().values():
-            if isinstance(entry, InstallEntry) and entry.package is not None and entry.package.suite == suite:
-                text = through(address, entry).model_dump(mode="json", exclude_defaults=True)
-                (lab / f"{entry.id}.yaml").write_text(yaml.safe_dump(text, sort_keys=False, width=10_000))
+        text = through(address, entry).model_dump(mode="json", exclude_defaults=True)
+        (lab / f"{name}.yaml").write_text(yaml.safe_dump(text, sort_keys=False, width=10_000))
         sys.stdout.write(f"{address}; --matrix {folder / 'lab'}\n")
         sys.stdout.flush()
         with suppress(KeyboardInterrupt):

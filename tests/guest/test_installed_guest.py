@@ -43,7 +43,7 @@ def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Image]
             pytest.skip("the apt of this machine knows no mirror of Debian")
         served = tmp_path / "served"
         try:
-            complete(Apt(tmp_path / "apt", entry.package.suite, mirror), served)
+            complete(Apt(tmp_path / "apt", entry.package.suite, mirror), entry.package, served)
         except MirrorUnusable as reason:
             pytest.skip(str(reason))
         with serve(served, mirror):
