@@ -15,7 +15,7 @@ from suites.reading.batch import run_batch
 def test_units_healthy(guest: Guest, attach: Attach) -> None:
     """No service of the guest failed.
 
-    Preconditions: an init system that keeps a record of failed services (systemd, OpenRC).
+    Preconditions: an init system that can tell of failed services (systemd, OpenRC, sysvinit).
     Steps: wait until the boot's jobs are done; ask the init system for failed and crashed services.
     Expected: there are none.
     """

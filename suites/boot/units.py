@@ -38,7 +38,24 @@ def failed_openrc_services(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-# Neither sysvinit nor busybox init keeps a record of a service that failed.
+def dead_sysvinit_services(text: str) -> list[str]:
+    """Services from lines `NAME STATUS`: an init script's `status` ends with 1 or 2 where the program is dead and its pid or
+    lock file is not (LSB 5.0, "Init Script Actions"); 3 is one that does not run, as those that only do something at boot."""
+    found = (line.split() for line in text.splitlines())
+    return [words[0] for words in found if len(words) == 2 and words[1] in {"1", "2"}]
+
+
+# Scripts that do not know `status` may end with 1 for that.
+_SYSVINIT_LISTING = """
+level=$(PATH=$PATH:/usr/sbin:/sbin runlevel | cut -d' ' -f2)
+for script in /etc/rc${level:-2}.d/S*; do
+    [ -x "$script" ] && grep -Eq 'status\\)|init-d-script' "$script" || continue
+    timeout 10 "$script" status >/dev/null 2>&1 </dev/null
+    echo "${script##*/S??} $?"
+done
+"""
+
+# busybox init keeps no record of a service that failed.
 SERVICE_REPORTS: Mapping[str, ServiceReport] = MappingProxyType(
     {
         "systemd": ServiceReport(
@@ -52,6 +69,12 @@ SERVICE_REPORTS: Mapping[str, ServiceReport] = MappingProxyType(
             listing="rc-status --all --nocolor",
             failed=failed_openrc_services,
             detail=("rc-service", "--ifexists"),
+        ),
+        "sysvinit": ServiceReport(
+            settle=":",
+            listing=_SYSVINIT_LISTING,
+            failed=dead_sysvinit_services,
+            detail=("sh", "-c", 'for each in "$@"; do "/etc/init.d/$each" status; done 2>&1', "sh"),
         ),
     }
 )
