@@ -11,7 +11,7 @@ from images.disk import DiskIds, RootContent, to_qcow2, unpack, write_disk
 from images.edit import edited_files
 from images.faults import ImageFault
 from images.keys import IdentityKeys
-from images.model import PlannedBuild
+from images.model import Initramfs, PlannedBuild
 from images.progress import Reporter
 from images.tree import boot_arguments, bootstrap, write_early, write_late, write_units, xen_menu
 
@@ -21,6 +21,12 @@ BUILD_VERSION = 2
 _SHIM = "usr/lib/shim/shimx64.efi.signed"
 _GRUB = "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"
 
+
+_MAKERS = {
+    "initramfs-tools": {"usr/sbin/mkinitramfs", "sbin/mkinitramfs"},
+    "dracut": {"usr/bin/dracut", "usr/sbin/dracut"},
+}
+"""What each tool is run as."""
 
 _NEEDED_BYTES = 3 * 1024**3
 """Free space a build asks for: archive, unpacked tree and disk exist side by side (2 GiB for the shipped recipes)."""
@@ -62,6 +68,7 @@ def _take_out_boot_files(plan: PlannedBuild, archive: Path, work: Path, esp: Pat
     """Copy kernel and initrd beside the disk, and Xen or the vendor's signed boot loader into the `esp` tree."""
     names = _names(archive)
     version = _only_kernel(names)
+    _check_initramfs(plan.recipe.initramfs, names)
     wanted = {f"boot/vmlinuz-{version}": work / "kernel", f"boot/initrd.img-{version}": work / "initrd"}
     boot_folder, xen = esp / "EFI/BOOT", plan.recipe.xen
     loader = {_SHIM: boot_folder / "BOOTX64.EFI", _GRUB: boot_folder / "grubx64.efi"}
@@ -93,6 +100,12 @@ def _take_out_boot_files(plan: PlannedBuild, archive: Path, work: Path, esp: Pat
     if "bios" in plan.entry.loaders:
         menu = bios_loader.bios_menu(plan.id, boot_arguments(plan.entry, ids.root))
         bios_loader.lay_out(esp, menu, work / "kernel", work / "initrd")
+
+
+def _check_initramfs(initramfs: Initramfs | None, names: set[str]) -> None:
+    """A report must not tell of settings that nobody read: distributions change what makes their initramfs."""
+    if initramfs is not None and not names & _MAKERS[initramfs.tool]:
+        raise ImageFault(f"the installed system has no {initramfs.tool}, which its recipe configures")
 
 
 def _names(archive: Path) -> set[str]:

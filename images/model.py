@@ -67,15 +67,32 @@ class PackageGroup(Strict):
 
 
 class Initramfs(Strict):
-    """How initramfs-tools is configured (initramfs.conf(5)) before the kernel package is installed.
+    """How initramfs-tools (initramfs.conf(5)) or dracut (dracut.conf(5)) is configured before the kernel package is installed.
 
-    `include` are modules that are there to be loaded when a device asks for them; none is loaded without a device.
+    `include` are modules that are there to be loaded when a device asks for them; none is loaded without a device. `omit`
+    are dracut's own modules that are left out.
     """
 
+    tool: Literal["initramfs-tools", "dracut"] = "initramfs-tools"
+    omit: tuple[ModuleName, ...] = ()
     modules: Literal["most", "dep", "list"] = "most"
     include: tuple[ModuleName, ...] = ()
     compress: Literal["zstd", "lz4", "gzip", "xz"] = "zstd"
     reason: Text
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Initramfs:
+        if self.omit and self.tool != "dracut":
+            raise ValueError("omit: only dracut has modules of its own")
+        if self.tool == "dracut" and self.modules == "dep":
+            raise ValueError("modules: dracut would look for those of the machine that builds the image")
+        return self
+
+    def told(self) -> str:
+        """One line for the report."""
+        omitted = f", without {', '.join(self.omit)}" if self.omit else ""
+        by = "by dracut, " if self.tool == "dracut" else ""
+        return f"initramfs {by}MODULES={self.modules}, {self.compress}{omitted}: {self.reason}"
 
 
 class Dropped(Strict):
@@ -151,9 +168,7 @@ class Recipe(Strict):
         """One line per change to what the vendor ships, for the report."""
         lines = [f"installed {', '.join(group.packages)}: {group.reason}" for group in self.packages]
         if self.initramfs:
-            lines.append(
-                f"initramfs MODULES={self.initramfs.modules}, {self.initramfs.compress}: {self.initramfs.reason}"
-            )
+            lines.append(self.initramfs.told())
         lines += [f"file {file.path}: {file.reason}" for file in self.files]
         lines += [f"masked {', '.join(change.units)}: {change.reason}" for change in self.masked]
         lines += [f"masked {', '.join(each.generators)}: {each.reason}" for each in self.masked_generators]

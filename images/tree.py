@@ -150,7 +150,13 @@ def _own_namespace() -> list[str]:
 def write_early(path: Path, initramfs: Initramfs | None) -> None:
     """The tar unpacked before the kernel package is configured: what its initramfs hook reads."""
     members: list[Member] = []
-    if initramfs:
+    if initramfs and initramfs.tool == "dracut":
+        # Not for the machine that builds the image, and with nothing but what is named.
+        lines = ['hostonly="no"', f'compress="{initramfs.compress}"']
+        lines += [f'drivers=" {" ".join(initramfs.include)} "'] if initramfs.modules == "list" else []
+        lines += [f'omit_dracutmodules+=" {" ".join(initramfs.omit)} "'] if initramfs.omit else []
+        members.append(Member("/etc/dracut.conf.d/guestcert.conf", "".join(f"{line}\n" for line in lines)))
+    elif initramfs:
         settings = f"MODULES={initramfs.modules}\nCOMPRESS={initramfs.compress}\nRESUME=none\nFSTYPE=ext4\n"
         members.append(Member("/etc/initramfs-tools/conf.d/guestcert", settings))
         # Not a list in modules.d: those are all loaded at every boot, which took longer than the rest of the initrd.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from images import PlannedBuild, PublishedEntry, UrlEntry, load_catalogue
+from images import ImageFault, PlannedBuild, PublishedEntry, UrlEntry, load_catalogue
+from images.build import _check_initramfs
 from images.disk import DiskIds
 from images.keys import IdentityKeys
-from images.model import BuildEntry, Recipe
-from images.tree import write_late
+from images.model import BuildEntry, Initramfs, Recipe
+from images.tree import write_early, write_late
 from matrix.load import load
 from matrix.mistakes import Mistakes
 
@@ -123,6 +125,36 @@ def test_a_kernel_of_another_suite_and_an_expired_release_are_told() -> None:
     assert "may have expired" in told["debian-sid"]
 
 
+def test_the_initramfs_is_configured_for_what_makes_it(tmp_path: Path) -> None:
+    catalogue = load_catalogue()
+    files = {}
+    for name in ("debian-13", "debian-testing"):
+        plan = catalogue[name]
+        assert isinstance(plan, PlannedBuild)
+        write_early(tmp_path / name, plan.recipe.initramfs)
+        with tarfile.open(tmp_path / name) as tar:
+            files[name] = {
+                member.name: (tar.extractfile(member) or io.BytesIO()).read().decode()
+                for member in tar
+                if member.isreg()
+            }
+    assert set(files["debian-13"]) == {"etc/initramfs-tools/conf.d/guestcert", "etc/initramfs-tools/hooks/guestcert"}
+    (written,) = files["debian-testing"].items()
+    assert written[0] == "etc/dracut.conf.d/guestcert.conf"
+    assert {'hostonly="no"', 'compress="zstd"'} < set(written[1].splitlines())
+    assert " virtio_blk " in next(line for line in written[1].splitlines() if line.startswith("drivers="))
+    told = "\n".join(catalogue["debian-testing"].adjustments())  # type: ignore[union-attr]
+    assert "initramfs by dracut, MODULES=list, zstd, without hwdb, " in told
+
+
+def test_settings_that_nobody_reads_are_no_image() -> None:
+    wanted = Initramfs(tool="dracut", reason="why not")
+    _check_initramfs(wanted, {"usr/bin/dracut", "boot/vmlinuz-1"})
+    _check_initramfs(None, set())
+    with pytest.raises(ImageFault, match="has no dracut, which its recipe configures"):
+        _check_initramfs(wanted, {"usr/sbin/mkinitramfs"})
+
+
 def test_a_loader_for_a_bios_is_told() -> None:
     catalogue = load_catalogue()
     told = {name: "SYSLINUX" in "\n".join(catalogue[name].adjustments()) for name in ("debian-12", "debian-11")}
@@ -219,6 +251,8 @@ def test_mistakes_in_an_address_are_named(overlay: Path, old: str, new: str, mes
         ("masked_generators", [{"generators": ["../x"], "reason": "why not"}]),
         ("dropped", [{"paths": ["/../x"], "reason": "why not"}]),
         ("initramfs", {"include": ["a b"], "reason": "why not"}),
+        ("initramfs", {"omit": ["hwdb"], "reason": "why not"}),
+        ("initramfs", {"tool": "dracut", "modules": "dep", "reason": "why not"}),
     ],
 )
 def test_a_recipe_cannot_leave_its_guest(field: str, value: object) -> None:
