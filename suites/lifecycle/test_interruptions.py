@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from fixtures.deadline import Deadline
 from fixtures.guest import Guest
 from suites.fixture_types import OpenStep
-from suites.lifecycle.workload import TICK, clock_offset, judge_workload, lifecycle_bounds, start_workload
+from suites.lifecycle.workload import TICK, clock_offset_now, judge_workload, lifecycle_bounds, start_workload
 from suites.waiting import hold, wait_until
 
 
 def _ticks(guest: Guest) -> int:
     return guest.console_text().count(TICK)
-
-
-def _clock_offset_now(guest: Guest) -> float:
-    asked = time.time()
-    seconds = int(guest.check(("date", "+%s")))
-    return clock_offset(seconds, asked, time.time())
 
 
 @pytest.mark.requires("linux")
@@ -57,7 +49,7 @@ def test_pause_resume(fresh_guest: Guest, step: OpenStep) -> None:
     problem = judge_workload(before, after)
     assert problem is None, f"{problem}, after a pause of {bounds.pause_s:g} s; see the console log"
     assert fresh_guest.boot_id() == boot_id, "expected the same boot after pause and resume, the guest has rebooted"
-    offset = _clock_offset_now(fresh_guest)
+    offset = clock_offset_now(fresh_guest)
     assert abs(offset) <= bounds.clock_s, (
         f"expected the guest's wall clock within {bounds.clock_s:g} s of the host's after resume, it is off by {offset:+.1f} s"
     )
@@ -82,7 +74,7 @@ def test_save_restore(fresh_guest: Guest, step: OpenStep) -> None:
     problem = judge_workload(before, after)
     assert problem is None, f"{problem}, after save and restore; see the console log"
     assert fresh_guest.boot_id() == boot_id, "expected the same boot after save and restore, the guest has rebooted"
-    offset = _clock_offset_now(fresh_guest)
+    offset = clock_offset_now(fresh_guest)
     assert abs(offset) <= bounds.clock_s, (
         f"expected the guest's wall clock within {bounds.clock_s:g} s of the host's after restore, it is off by {offset:+.1f} s"
     )

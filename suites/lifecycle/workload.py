@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,14 @@ TICK = "guestcert workload tick"
 
 
 class LifecycleBounds(Bounds):
-    """`bounds.yaml`: seconds."""
+    """`bounds.yaml`: seconds, and KiB of memory."""
 
     pause_s: float = Field(gt=0)
     progress_s: float = Field(gt=0)
     clock_s: float = Field(gt=0)
+    downtime_s: float = Field(gt=0)
+    light_kib: int = Field(gt=0)
+    load_kib: int = Field(gt=0)
 
 
 def lifecycle_bounds() -> LifecycleBounds:
@@ -71,23 +75,30 @@ class ChecksumWorkload:
         wait_until(moved, deadline)
         return latest[-1]
 
+    def stamps(self) -> tuple[float, ...]:
+        """The guest's own clock (/proc/uptime, seconds) at the end of each round so far. Raises CommandFailed."""
+        return parse_stamps(run_batch(self.guest, {"stamps": f"cat {self.folder}/stamps"})["stamps"].text)
 
-def start_workload(guest: Runner) -> ChecksumWorkload:
-    """Start a workload over 1 MiB of random data in memory; each round writes a TICK to the console.
 
-    Raises CommandFailed.
+def start_workload(guest: Runner, *, kib: int = 1024, on_console: bool = True) -> ChecksumWorkload:
+    """Start a workload over `kib` KiB of random data in memory, of which each round makes a copy and checks that.
+
+    `on_console`: each round writes a TICK to the console. Raises CommandFailed.
     """
+    tick = f"echo '{TICK}' > /dev/console" if on_console else ":"
     script = f"""
 folder=$(mktemp -d /dev/shm/guestcert-XXXXXX 2>/dev/null || mktemp -d /tmp/guestcert-XXXXXX) || exit 1
-dd if=/dev/urandom of="$folder/block" bs=65536 count=16 2>/dev/null || exit 1
-: > "$folder/rounds"; : > "$folder/wrong"
+dd if=/dev/urandom of="$folder/block" bs=1024 count={kib} 2>/dev/null || exit 1
+: > "$folder/rounds"; : > "$folder/wrong"; : > "$folder/stamps"
 (
     trap '' HUP
     expected=$(sha256sum < "$folder/block")
     while [ -e "$folder/block" ]; do
-        [ "$(sha256sum < "$folder/block")" = "$expected" ] || printf x >> "$folder/wrong"
+        cp "$folder/block" "$folder/copy"
+        [ "$(sha256sum < "$folder/copy")" = "$expected" ] || printf x >> "$folder/wrong"
         printf x >> "$folder/rounds"
-        echo '{TICK}' > /dev/console
+        read -r now idle < /proc/uptime && echo "$now" >> "$folder/stamps"
+        {tick}
     done
 ) </dev/null >/dev/null 2>&1 &
 echo "$folder $!"
@@ -112,6 +123,14 @@ def parse_progress(text: str) -> Progress:
     return Progress(int(match[1]), int(match[2]), match[3] == "alive")
 
 
+def parse_stamps(text: str) -> tuple[float, ...]:
+    """Seconds, one a line; a last line that is still being written is left out. Raises CommandFailed on anything else."""
+    lines = text.split("\n")[:-1]
+    if not all(re.fullmatch(r"\d+\.\d+", line) for line in lines):
+        raise CommandFailed(f"reading a checksum workload's stamps: expected seconds, got {text[:200]!r}")
+    return tuple(map(float, lines))
+
+
 def judge_workload(before: Progress, after: Progress) -> str | None:
     """What is wrong with a workload that was at `before` and should have gone on; None when nothing is."""
     if not after.alive:
@@ -133,3 +152,13 @@ def clock_offset(guest_s: int, asked_at: float, answered_at: float) -> float:
     if guest_s + 1 < asked_at:
         return guest_s + 1 - asked_at
     return 0.0
+
+
+def clock_offset_now(guest: Runner) -> float:
+    """`clock_offset` of a guest, now. Raises CommandFailed."""
+    asked = time.time()
+    date = run_batch(guest, {"date": "date +%s"})["date"].word
+    answered = time.time()
+    if not date.isdigit():
+        raise CommandFailed(f"reading the guest's clock: expected seconds of the epoch, got {date[:200]!r}")
+    return clock_offset(int(date), asked, answered)
