@@ -19,7 +19,7 @@ from suites.lifecycle.workload import clock_offset_now, judge_workload, lifecycl
 
 @pytest.fixture
 def migrated(
-    fresh_guest: Guest, second_host: Host, step: OpenStep, metric: RecordMetric, attach: Attach
+    migratable_guest: Guest, second_host: Host, step: OpenStep, metric: RecordMetric, attach: Attach
 ) -> Callable[[int, str], str | None]:
     """`migrated(kib, suffix)`: have a guest with a workload over `kib` KiB migrate; what is wrong then, None when nothing is.
 
@@ -27,7 +27,7 @@ def migrated(
     the guest's clock and what that clock lost (`suites.lifecycle.standstill`), which is what counts; `migration_stop`, for how
     long the hypervisor says that no vCPU ran, where it says so; `migration_total`, what libvirt took.
     """
-    guest, to, bounds = fresh_guest, second_host, lifecycle_bounds()
+    guest, to, bounds = migratable_guest, second_host, lifecycle_bounds()
     patience = guest.host.patience
 
     def migrate(kib: int, suffix: str) -> str | None:

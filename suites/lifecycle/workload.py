@@ -81,14 +81,14 @@ class ChecksumWorkload:
 
 
 def start_workload(guest: Runner, *, kib: int = 1024, on_console: bool = True) -> ChecksumWorkload:
-    """Start a workload over `kib` KiB of random data in memory, of which each round makes a copy and checks that.
+    """Start a workload over `kib` KiB (a multiple of 64) of random data in memory, of which each round makes a copy and checks that.
 
     `on_console`: each round writes a TICK to the console. Raises CommandFailed.
     """
     tick = f"echo '{TICK}' > /dev/console" if on_console else ":"
     script = f"""
 folder=$(mktemp -d /dev/shm/guestcert-XXXXXX 2>/dev/null || mktemp -d /tmp/guestcert-XXXXXX) || exit 1
-dd if=/dev/urandom of="$folder/block" bs=1024 count={kib} 2>/dev/null || exit 1
+dd if=/dev/urandom of="$folder/block" bs=65536 count={kib // 64} 2>/dev/null || exit 1
 : > "$folder/rounds"; : > "$folder/wrong"; : > "$folder/stamps"
 (
     trap '' HUP

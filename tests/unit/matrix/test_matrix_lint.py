@@ -97,7 +97,7 @@ def findings(tmp_path: Path) -> list[str]:
             "  - {id: never, kind: exclude, hypervisor: qemu-tcg, extension: svm, reason: x}\n"
             "  - {id: probes, kind: known-issue, probes: ['boot/*', 'boto/*'], reason: x, expires: 2027-01-01}\n"
         ),
-        profiles="profiles:\n  - {id: smoke, required: [boot/cold_boot, boot/gone]}\n  - {id: standard}\n  - {id: console}\n  - {id: secure-boot}\n",
+        profiles="profiles:\n  - {id: smoke, required: [boot/cold_boot, boot/gone]}\n  - {id: standard}\n  - {id: console}\n  - {id: secure-boot}\n  - {id: full}\n",
     )
     suites = write_suite(
         tmp_path / "suites",

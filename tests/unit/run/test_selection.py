@@ -215,6 +215,30 @@ def test_what_needs_a_shell_is_skipped_where_nobody_can_log_in(run: Run) -> None
     assert seen.reason("area/reads") == "setup: no shell"
 
 
+def test_what_needs_a_second_host_is_skipped_where_there_is_none(run: Run) -> None:
+    probes = """
+    import pytest
+
+    @pytest.fixture
+    def second_host(cell): raise AssertionError("must not be asked for")
+
+    @pytest.mark.requires("migration")
+    def test_migrates(cell, second_host): raise AssertionError("must not run")
+    @pytest.mark.requires("save")
+    def test_meets(cell, second_host): raise AssertionError("must not run")
+    def test_stays(cell): pass
+    """
+    names = ["area/migrates", "area/meets", "area/stays"]
+    seen = run({"area/test_some.py": probes}, "-n0", probes=names, unbound=CELLS[1])
+    assert {probe: verdict for (_, probe), verdict in seen.verdicts().items()} == {
+        "area/migrates": "skip",
+        "area/meets": "skip",
+        "area/stays": "pass",
+    }, seen.output
+    assert seen.reason("area/migrates") == "setup: no migration"
+    assert seen.reason("area/meets") == "setup: no second host offers qemu-tcg"
+
+
 def test_a_probe_that_asks_for_no_guest_is_a_mistake_that_is_named(run: Run) -> None:
     seen = run({"area/test_some.py": "def test_read(): pass\n"}, "-n0", probes=["area/read"])
     assert "asks for no guest" in seen.output

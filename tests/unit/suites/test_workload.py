@@ -8,7 +8,15 @@ import pytest
 
 from fixtures.deadline import Deadline
 from fixtures.faults import CommandFailed
-from suites.lifecycle.workload import Progress, clock_offset, judge_workload, parse_progress, start_workload
+from suites.lifecycle.workload import (
+    Progress,
+    clock_offset,
+    clock_offset_now,
+    judge_workload,
+    parse_progress,
+    parse_stamps,
+    start_workload,
+)
 from tests.unit.suites.local_shell import LocalShell
 
 BEFORE = Progress(rounds=3, wrong=0, alive=True)
@@ -32,6 +40,27 @@ def test_a_workload_goes_on_until_its_memory_changes() -> None:
 def test_a_workload_that_stands_still() -> None:
     assert "stands at 3 rounds" in (judge_workload(BEFORE, BEFORE) or "")
     assert judge_workload(BEFORE, Progress(4, 0, alive=True)) is None
+
+
+def test_a_workload_notes_the_time_of_each_round() -> None:
+    workload = start_workload(LocalShell(), kib=64, on_console=False)
+    try:
+        seen = workload.goes_on(3, Deadline.after(20))
+        stamps = workload.stamps()
+    finally:
+        Path(workload.folder, "block").unlink()
+    assert len(stamps) >= seen.rounds - 1 >= 3
+    assert list(stamps) == sorted(stamps)
+
+
+def test_stamps_but_for_one_that_is_being_written() -> None:
+    assert parse_stamps("12.50\n12.61\n12.") == (12.50, 12.61)
+    with pytest.raises(CommandFailed, match="expected seconds"):
+        parse_stamps("12.50\nBus error\n")
+
+
+def test_the_clock_of_this_machine_is_right() -> None:
+    assert clock_offset_now(LocalShell()) == 0.0
 
 
 def test_no_progress_to_read() -> None:
