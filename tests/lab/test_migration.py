@@ -95,5 +95,5 @@ def test_a_guest_migrates_between_two_lab_hosts(kind: str, cell: str, tmp_path: 
     events = [json.loads(line) for line in (tmp_path / "out" / "events.jsonl").read_text().splitlines()]
     verdicts = {event["probe"]: event["verdict"] for event in events if event["event"] == "probe_finished"}
     assert verdicts == dict.fromkeys(NAMES, "pass")
-    metrics = {event["name"] for event in events if event["event"] == "metric"}
+    metrics = {metric["name"] for event in events if event["event"] == "probe_finished" for metric in event["metrics"]}
     assert {"migration_downtime", "migration_total", "migration_downtime_under_load"} <= metrics
