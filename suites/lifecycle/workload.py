@@ -17,6 +17,9 @@ from suites.waiting import wait_until
 
 TICK = "guestcert workload tick"
 
+STAMP_S = 0.1
+"""How often a workload notes the time, in seconds; the program for it takes a guest that is translated twice a tenth of that."""
+
 
 class LifecycleBounds(Bounds):
     """`bounds.yaml`: seconds, and KiB of memory."""
@@ -76,14 +79,14 @@ class ChecksumWorkload:
         return latest[-1]
 
     def stamps(self) -> tuple[float, ...]:
-        """The guest's own clock (/proc/uptime, seconds) at the end of each round so far. Raises CommandFailed."""
+        """The guest's own clock (/proc/uptime, seconds) each time that it was noted so far. Raises CommandFailed."""
         return parse_stamps(run_batch(self.guest, {"stamps": f"cat {self.folder}/stamps"})["stamps"].text)
 
 
 def start_workload(guest: Runner, *, kib: int = 1024, on_console: bool = True) -> ChecksumWorkload:
     """Start a workload over `kib` KiB (a multiple of 64) of random data in memory, of which each round makes a copy and checks that.
 
-    `on_console`: each round writes a TICK to the console. Raises CommandFailed.
+    A second process notes the time every STAMP_S, whatever the first one is at. `on_console`: each round writes a TICK to the console. Raises CommandFailed.
     """
     tick = f"echo '{TICK}' > /dev/console" if on_console else ":"
     script = f"""
@@ -97,11 +100,18 @@ dd if=/dev/urandom of="$folder/block" bs=65536 count={kib // 64} 2>/dev/null || 
         cp "$folder/block" "$folder/copy"
         [ "$(sha256sum < "$folder/copy")" = "$expected" ] || printf x >> "$folder/wrong"
         printf x >> "$folder/rounds"
-        read -r now idle < /proc/uptime && echo "$now" >> "$folder/stamps"
         {tick}
     done
 ) </dev/null >/dev/null 2>&1 &
-echo "$folder $!"
+worker=$!
+(
+    trap '' HUP
+    while [ -e "$folder/block" ]; do
+        read -r now idle < /proc/uptime && echo "$now" >> "$folder/stamps"
+        sleep {STAMP_S}
+    done
+) </dev/null >/dev/null 2>&1 &
+echo "$folder $worker"
 """
     batch = run_batch(guest, {"start": script})
     match = re.fullmatch(r"(/\S+) (\d+)", batch["start"].word)
