@@ -12,6 +12,8 @@ import pytest
 
 from fixtures.options import CHECKOUT
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 2400
 """Images of lab hosts may have to be built, booted and measured first, and all of that under a translator."""
 
