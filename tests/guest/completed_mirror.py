@@ -40,6 +40,12 @@ _INDEX = "main/debian-installer/binary-amd64/Packages"
 _PRIORITIES = frozenset({"required", "important", "standard"})
 _KEPT = ("Package", "Version", "Architecture", "Depends", "Provides", "Kernel-Version", "Section", "Priority")
 
+_NEEDED = (
+    *("partman-target", "partman-ext3", "debootstrap-udeb", "user-setup-udeb", "clock-setup", "apt-setup-udeb"),
+    *("grub-installer", "finish-install"),
+)
+"""Some of what the installer's initrd does not have, without which nothing gets installed and a person would be asked."""
+
 Paragraph = dict[str, str]
 """The fields of one package in an index."""
 
@@ -150,10 +156,13 @@ def complete(apt: Apt, package: InstallerPackage, served: Path) -> None:
         if apt.has(udebs[name]):
             continue
         parts = _makeable(release).get(name)
-        if parts is None:
-            del udebs[name]
+        packages = apt.download(set(parts)) if parts is not None else {}
+        if parts is not None and packages.keys() == parts.keys():
+            udebs[name] = _make(udebs[name], packages, parts, served)
         else:
-            udebs[name] = _make(udebs[name], apt.download(set(parts)), parts, served)
+            del udebs[name]
+    if lacking := [name for name in (*_NEEDED, *_makeable(release)) if name not in udebs]:
+        raise MirrorUnusable(f"{apt.mirror} lacks what an installation of {apt.suite} needs: {', '.join(lacking)}")
     lists = served / "dists" / apt.suite
     (lists / _INDEX).parent.mkdir(parents=True, exist_ok=True)
     paragraphs = ("".join(f"{name}: {value}\n" for name, value in each.items()) for each in udebs.values())
