@@ -56,7 +56,7 @@ def _makeable(release: str) -> dict[str, dict[str, str]]:
     return {
         f"ext4-modules-{release}-di": {kernel: r"kernel/(fs/(ext4|jbd2|mbcache)|crypto/crc32c_generic|lib/crc16)"},
         f"scsi-modules-{release}-di": {kernel: r"kernel/drivers/block/virtio_blk"},
-        f"md-modules-{release}-di": {kernel: r"kernel/drivers/(md/dm-(mod|bufio|crypt)|dax/)"},
+        f"md-modules-{release}-di": {kernel: r"kernel/drivers/(md/(md-mod|raid[01]|dm-(mod|bufio|crypt))\.ko|dax/)"},
         f"loop-modules-{release}-di": {kernel: r"kernel/drivers/block/loop\.ko"},
         "e2fsprogs-udeb": {
             "e2fsprogs": r"sbin/(e2fsck|mke2fs|mkfs\.|fsck\.|tune2fs)|etc/mke2fs\.conf",
