@@ -333,7 +333,7 @@ class MeasuredHost(HostSpec):
     `capabilities`: `accelerator.tcg`, `accelerator.kvm`, `extension.vmx`, `extension.svm`, `arch.x86_64`,
     `hypervisor.<id>`, `firmware.uefi`, `firmware.secure_boot` (bool), `memory_mib`, `cpus` (int), `hypervisor_version`,
     `libvirt_version`, `kernel`, `cpu_model`, `microcode`, `virt_caps` (Xen's), `made_by` (of a lab host), `mitigation.<vulnerability>` (str), and
-    `feature.<name>` (bool) where a feature that hypervisors.yaml offers was tried;
+    `feature.<name>` or `feature.<name>.<hypervisor>` (bool) where a feature that hypervisors.yaml offers was tried or asked for;
     None is unknown, and unknown never meets a need; absent is not offered. `layers` has the CPU's features (`vmx`, `svm`,
     `ept`, ...). `reasons` says, by capability or `<feature>.<layer>`, in one clause why one is not there.
     """

@@ -103,8 +103,8 @@ def first_unmet(requirements: Iterable[Requirement | str], capabilities: Mapping
 def capabilities_of(cell: Cell, host: MeasuredHost | None = None) -> dict[str, Capability]:
     """What a probe may require of a cell on a host.
 
-    The hypervisor's features (`save`, `balloon`, ...; `feature.<name>` measured on the host overrides what the YAML
-    says); `agent` if the guest has one and the hypervisor a channel to it; `shell` if it can be logged in to;
+    The hypervisor's features (`save`, `balloon`, ...; `feature.<name>`, or `feature.<name>.<hypervisor>`, measured on the host
+    overrides what the YAML says); `agent` if the guest has one and the hypervisor a channel to it; `shell` if it can be logged in to;
     `uefi`/`bios`/`secure_boot` firmware that the guest is started with; `vcpus`, `memory_mib`; `x86`; the guest's
     `family`, `arch`, `init`, `package_manager` and `boot` as words, each word also by itself (`systemd`, `dpkg`,
     `linux`, `direct`); `extension` (a word); and every measured capability of the host as `host.<name>`.
@@ -114,7 +114,9 @@ def capabilities_of(cell: Cell, host: MeasuredHost | None = None) -> dict[str, C
     measured = host.capabilities if host is not None else {}
     for name, value in measured.items():
         if name.startswith("feature."):
-            found[name.removeprefix("feature.")] = value
+            feature, _, hypervisor = name.removeprefix("feature.").partition(".")
+            if hypervisor in {"", cell.hypervisor.id}:
+                found[feature] = value
     found["agent"] = found.get("agent", False) if guest.agent else False
     found["shell"] = guest.login.channel != "none"
     words: dict[str, str] = {

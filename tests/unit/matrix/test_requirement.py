@@ -120,3 +120,16 @@ def test_the_extension_none_is_a_word_too() -> None:
     bare = cell()
     plain = Cell("g+tcg+none", bare.guest, bare.hypervisor, ExtensionSpec(id="none", name="none"))
     assert unmet("extension==none", capabilities_of(plain)) is None
+
+
+@pytest.mark.parametrize(
+    ("measured", "reason"),
+    [
+        ({}, None),
+        ({"feature_save": False}, "no save"),
+        ({"feature_save.kvm": False}, "no save"),
+        ({"feature_save.xen-pv": False}, None),
+    ],
+)
+def test_what_a_host_lacks_it_may_lack_for_one_hypervisor_only(measured: dict[str, bool], reason: str | None) -> None:
+    assert first_unmet(["save"], capabilities_of(cell(), host("h", **measured))) == reason
