@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,31 +72,42 @@ NAMES = (
 )
 
 
-@pytest.mark.parametrize(
-    ("kind", "cell"),
-    [("lab-kvm", "minimal+kvm+svm"), ("lab-xen", "minimal+xen-pv+none"), ("lab-xen", "minimal+xen-pvh+svm")],
-    ids=["kvm", "xen-pv", "xen-pvh"],
-)
-def test_a_guest_migrates_between_two_lab_hosts(kind: str, cell: str, tmp_path: Path) -> None:
-    mine, moving = tmp_path / "mine", tmp_path / "suites" / "moving"
+def run(folder: Path, kind: str, cell: str) -> tuple[int, str, list[dict[str, Any]]]:
+    """Exit status and output of a run on both hosts of a kind, and how each probe finished."""
+    mine, moving = folder / "mine", folder / "suites" / "moving"
     mine.mkdir()
     moving.mkdir(parents=True)
     (moving / "test_moving.py").write_text(PROBES)
     (mine / "profiles.yaml").write_text(json.dumps({"profiles": [{"id": "lab", "required": NAMES}]}))
     words = ["run", "--matrix", str(mine), "--suites", str(moving.parent), "--profile", "lab", "-n1", "--no-html"]
-    words += ["--hosts", kind, "--hosts", f"{kind}-2", "--cell", cell, "--out", str(tmp_path / "out")]
+    words += ["--hosts", kind, "--hosts", f"{kind}-2", "--cell", cell, "--out", str(folder / "out")]
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", *words],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
         text=True,
         timeout=SECONDS,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    events = [json.loads(line) for line in (tmp_path / "out" / "events.jsonl").read_text().splitlines()]
-    verdicts = {event["probe"]: event["verdict"] for event in events if event["event"] == "probe_finished"}
-    assert verdicts == dict.fromkeys(NAMES, "pass")
-    metrics = {metric["name"] for event in events if event["event"] == "probe_finished" for metric in event["metrics"]}
+    events = [json.loads(line) for line in (folder / "out" / "events.jsonl").read_text().splitlines()]
+    finished = [event for event in events if event["event"] == "probe_finished"]
+    return done.returncode, done.stdout + done.stderr, finished
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell"), [("lab-kvm", "minimal+kvm+svm"), ("lab-xen", "minimal+xen-pvh+svm")], ids=["kvm", "xen-pvh"]
+)
+def test_a_guest_migrates_between_two_lab_hosts(kind: str, cell: str, tmp_path: Path) -> None:
+    status, said, finished = run(tmp_path, kind, cell)
+    assert status == 0, said
+    assert {event["probe"]: event["verdict"] for event in finished} == dict.fromkeys(NAMES, "pass")
+    metrics = {metric["name"] for event in finished for metric in event["metrics"]}
     assert {"migration_downtime", "migration_total", "migration_downtime_under_load"} <= metrics
+
+
+def test_a_pv_guest_stays_where_xen_does_not_see_what_it_writes(tmp_path: Path) -> None:
+    status, said, finished = run(tmp_path, "lab-xen", "minimal+xen-pv+none")
+    assert status != 0, said
+    assert {event["probe"]: event["verdict"] for event in finished} == dict.fromkeys(NAMES, "skip"), said
+    assert {event["reason"] for event in finished} == {"setup: no migration"}
