@@ -20,8 +20,8 @@ from suites.lifecycle.workload import clock_offset_now, judge_workload, lifecycl
 @pytest.fixture
 def migrated(
     migratable_guest: Guest, second_host: Host, step: OpenStep, metric: RecordMetric, attach: Attach
-) -> Callable[[int, str], str | None]:
-    """`migrated(kib, suffix)`: have a guest with a workload over `kib` KiB migrate; what is wrong then, None when nothing is.
+) -> Callable[[int, float, str], str | None]:
+    """`migrated(kib, rest_s, suffix)`: have a guest migrate with a workload over `kib` KiB that rests in between; what is wrong then, None when nothing is.
 
     Metrics, in seconds, less is better, their names with `suffix`: `migration_downtime`, for how long the workload noted nothing, by
     the guest's clock and what that clock lost (`suites.lifecycle.standstill`), which is what counts; `migration_stop`, for how
@@ -30,10 +30,10 @@ def migrated(
     guest, to, bounds = migratable_guest, second_host, lifecycle_bounds()
     patience = guest.host.patience
 
-    def migrate(kib: int, suffix: str) -> str | None:
+    def migrate(kib: int, rest_s: float, suffix: str) -> str | None:
         boot_id = guest.boot_id()
         with step("start the workload"):
-            workload = start_workload(guest, kib=kib, on_console=False)
+            workload = start_workload(guest, kib=kib, rest_s=rest_s, on_console=False)
             before = workload.goes_on(0, Deadline.after(bounds.progress_s * patience))
             clock = read_clock(guest)
         with step(f"migrate from {guest.host.id} to {to.id}"):
@@ -62,7 +62,7 @@ def migrated(
 
 
 @pytest.mark.requires("migration")
-def test_live_migration(migrated: Callable[[int, str], str | None]) -> None:
+def test_live_migration(migrated: Callable[[int, float, str], str | None]) -> None:
     """A guest that migrates live goes on as if nothing had happened, but for a moment.
 
     Preconditions: a second host offers the same; the hypervisor migrates live.
@@ -70,17 +70,18 @@ def test_live_migration(migrated: Callable[[int, str], str | None]) -> None:
     Expected: the same process goes on there without a wrong checksum; the same boot; its wall clock, which nobody set, agrees
     with the host's; it stood still for less than the bound.
     """
-    problem = migrated(lifecycle_bounds().light_kib, "")
+    bounds = lifecycle_bounds()
+    problem = migrated(bounds.light_kib, bounds.light_rest_s, "")
     assert problem is None, problem
 
 
 @pytest.mark.requires("migration")
-def test_migration_under_load(migrated: Callable[[int, str], str | None]) -> None:
+def test_migration_under_load(migrated: Callable[[int, float, str], str | None]) -> None:
     """A guest that writes to its memory all the while migrates live, too.
 
     Preconditions: a second host offers the same; the hypervisor migrates live.
     Steps: start a checksum workload that copies and checks much memory over and over; migrate.
     Expected: as of live_migration.
     """
-    problem = migrated(lifecycle_bounds().load_kib, "_under_load")
+    problem = migrated(lifecycle_bounds().load_kib, 0.0, "_under_load")
     assert problem is None, problem

@@ -29,6 +29,7 @@ class LifecycleBounds(Bounds):
     clock_s: float = Field(gt=0)
     downtime_s: float = Field(gt=0)
     light_kib: int = Field(gt=0)
+    light_rest_s: float = Field(gt=0)
     load_kib: int = Field(gt=0)
 
 
@@ -83,11 +84,12 @@ class ChecksumWorkload:
         return parse_stamps(run_batch(self.guest, {"stamps": f"cat {self.folder}/stamps"})["stamps"].text)
 
 
-def start_workload(guest: Runner, *, kib: int = 1024, on_console: bool = True) -> ChecksumWorkload:
+def start_workload(guest: Runner, *, kib: int = 1024, rest_s: float = 0.0, on_console: bool = True) -> ChecksumWorkload:
     """Start a workload over `kib` KiB (a multiple of 64) of random data in memory, of which each round makes a copy and checks that.
 
-    A second process notes the time every STAMP_S, whatever the first one is at. `on_console`: each round writes a TICK to the console. Raises CommandFailed.
+    It rests for `rest_s` after each. A second process notes the time every STAMP_S, whatever the first one is at. `on_console`: each round writes a TICK to the console. Raises CommandFailed.
     """
+    rest = f"sleep {rest_s:g}" if rest_s else ":"
     tick = f"echo '{TICK}' > /dev/console" if on_console else ":"
     script = f"""
 folder=$(mktemp -d /dev/shm/guestcert-XXXXXX 2>/dev/null || mktemp -d /tmp/guestcert-XXXXXX) || exit 1
@@ -101,6 +103,7 @@ dd if=/dev/urandom of="$folder/block" bs=65536 count={kib // 64} 2>/dev/null || 
         [ "$(sha256sum < "$folder/copy")" = "$expected" ] || printf x >> "$folder/wrong"
         printf x >> "$folder/rounds"
         {tick}
+        {rest}
     done
 ) </dev/null >/dev/null 2>&1 &
 worker=$!
