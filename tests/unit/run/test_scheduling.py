@@ -124,6 +124,16 @@ def test_what_took_longest_the_last_time_is_begun_first_and_what_never_ran_befor
     assert order(run(["c", "new", "d", "newer", "b"], probes, "-n1")) == ["new", "newer", "b", "d", "c"]
 
 
+def test_what_failed_does_not_count(run) -> None:
+    probes = """
+        import time
+        def test_1(cell): time.sleep(0.3 if cell == "b" else 0.1)
+        def test_2(cell): assert cell != "{failing}" or time.sleep(1)
+        """
+    assert run(["a", "b"], probes.format(failing="a"), "-n1").status == 1
+    assert order(run(["a", "b"], probes.format(failing="none"), "-n1")) == ["b", "a"]
+
+
 def order(seen: Run) -> list[str]:
     """The cells of a run in the order in which they began."""
     assert seen.status == 0, seen.output
