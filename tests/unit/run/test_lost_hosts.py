@@ -164,7 +164,7 @@ def test_a_cell_that_lost_its_host_is_run_again_as_a_whole_on_the_other_one(run:
     assert f"{FIRST} moves from host a to b: host a was lost" in seen.output
 
 
-@pytest.mark.parametrize("dying_probe", ["one", "five"])
+@pytest.mark.parametrize("dying_probe", ["one", "three", "four", "five"])
 def test_it_does_not_matter_which_probe_loses_the_host(run: Run, dying_probe: str) -> None:
     body = "\n        if machine.host.id == {dying!r}: machine.die(); machine.use()"
     probes = "\n".join(f"    def test_{name}(machine): {body if name == dying_probe else 'pass'}" for name in NAMES)
