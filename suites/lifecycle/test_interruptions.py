@@ -49,7 +49,7 @@ def test_pause_resume(fresh_guest: Guest, step: OpenStep) -> None:
     problem = judge_workload(before, after)
     assert problem is None, f"{problem}, after a pause of {bounds.pause_s:g} s; see the console log"
     assert fresh_guest.boot_id() == boot_id, "expected the same boot after pause and resume, the guest has rebooted"
-    offset = clock_offset_now(fresh_guest)
+    offset = clock_offset_now(fresh_guest, fresh_guest.host_clock)
     assert abs(offset) <= bounds.clock_s, (
         f"expected the guest's wall clock within {bounds.clock_s:g} s of the host's after resume, it is off by {offset:+.1f} s"
     )
@@ -74,7 +74,7 @@ def test_save_restore(fresh_guest: Guest, step: OpenStep) -> None:
     problem = judge_workload(before, after)
     assert problem is None, f"{problem}, after save and restore; see the console log"
     assert fresh_guest.boot_id() == boot_id, "expected the same boot after save and restore, the guest has rebooted"
-    offset = clock_offset_now(fresh_guest)
+    offset = clock_offset_now(fresh_guest, fresh_guest.host_clock)
     assert abs(offset) <= bounds.clock_s, (
         f"expected the guest's wall clock within {bounds.clock_s:g} s of the host's after restore, it is off by {offset:+.1f} s"
     )

@@ -39,7 +39,7 @@ def migrated(
         with step(f"migrate from {guest.host.id} to {to.id}"):
             migration = guest.migrate(to)
         with step("look at it there"):
-            offset = clock_offset_now(guest)
+            offset = clock_offset_now(guest, guest.host_clock)
             after = workload.goes_on(before.rounds, Deadline.after(bounds.progress_s * patience))
             stood = standstill(workload.stamps(), clock, read_clock(guest))
         attach("migration.json", json.dumps(asdict(migration) | asdict(stood), indent=1), "application/json")

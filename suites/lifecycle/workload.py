@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,11 +167,11 @@ def clock_offset(guest_s: int, asked_at: float, answered_at: float) -> float:
     return 0.0
 
 
-def clock_offset_now(guest: Runner) -> float:
-    """`clock_offset` of a guest, now. Raises CommandFailed."""
-    asked = time.time()
+def clock_offset_now(guest: Runner, host_clock: Callable[[], float]) -> float:
+    """`clock_offset` of a guest, now, by the clock of its host (epoch seconds). Raises CommandFailed, HostFault."""
+    asked = host_clock()
     date = run_batch(guest, {"date": "date +%s"})["date"].word
-    answered = time.time()
+    answered = host_clock()
     if not date.isdigit():
         raise CommandFailed(f"reading the guest's clock: expected seconds of the epoch, got {date[:200]!r}")
     return clock_offset(int(date), asked, answered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_stamps_but_for_one_that_is_being_written() -> None:
 
 
 def test_the_clock_of_this_machine_is_right() -> None:
-    assert clock_offset_now(LocalShell()) == 0.0
+    assert clock_offset_now(LocalShell(), time.time) == 0.0
 
 
 def test_no_progress_to_read() -> None:
