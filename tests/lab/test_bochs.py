@@ -86,7 +86,9 @@ def test_a_bochs_that_dies_is_a_host_that_is_lost(tmp_path: Path) -> None:
         stack.callback(lab.close)
         host = lab.connect(Deadline.after(CONNECT_SECONDS))
         assert host.lost() is None
-        (bochs,) = [each for each in psutil.Process().children() if any("bochsrc" in word for word in each.cmdline())]
+        (bochs,) = [
+            each for each in psutil.Process().children() if any(word.endswith("/bochs-bin") for word in each.cmdline())
+        ]
         bochs.kill()
         lab.machine.await_end()
         deadline = Deadline.after(CONNECT_SECONDS)
