@@ -21,8 +21,8 @@ def test_pause_resume(fresh_guest: Guest, step: OpenStep) -> None:
 
     Preconditions: none.
     Steps: start a checksum workload that ticks on the console; pause; hold; resume.
-    Expected: no tick while paused; the same process goes on without a wrong checksum; the same boot; the wall clock agrees
-    with the host's.
+    Expected: no tick while paused; the same process goes on without a wrong checksum; the same boot; the wall clock, which is
+    set from the host's when it is resumed, agrees with the host's. That one is not judged: it may itself be wrong or slow.
     """
     bounds = lifecycle_bounds()
     boot_id = fresh_guest.boot_id()
@@ -61,7 +61,8 @@ def test_save_restore(fresh_guest: Guest, step: OpenStep) -> None:
 
     Preconditions: the hypervisor can save and restore.
     Steps: start a checksum workload; save to a file, which ends the domain; restore.
-    Expected: the same process goes on without a wrong checksum; the same boot; the wall clock agrees with the host's.
+    Expected: the same process goes on without a wrong checksum; the same boot; the wall clock agrees with that of the guest's
+    host, as in pause_resume.
     """
     bounds = lifecycle_bounds()
     boot_id = fresh_guest.boot_id()

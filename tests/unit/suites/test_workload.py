@@ -70,6 +70,11 @@ def test_the_clock_of_this_machine_is_right() -> None:
     assert clock_offset_now(LocalShell(), time.time) == 0.0
 
 
+@pytest.mark.parametrize("slow", [-35.0, 35.0])
+def test_a_clock_is_judged_by_its_hosts(slow: float) -> None:
+    assert clock_offset_now(LocalShell(), lambda: time.time() + slow) == pytest.approx(-slow, abs=1.5)
+
+
 def test_no_progress_to_read() -> None:
     with pytest.raises(CommandFailed):
         parse_progress("12\n")
