@@ -81,7 +81,7 @@ def test_a_bochs_that_dies_is_a_host_that_is_lost(tmp_path: Path) -> None:
         store = stack.enter_context(closing(Store(cache_dir())))
         image = store.obtain(load_catalogue()[cell.guest.image])
         base = stack.enter_context(Host.open(HostSpec(id="here", uri=EMBED)))
-        checkpoints = CheckpointStore(tmp_path / "checkpoints")
+        checkpoints = CheckpointStore(cache_dir() / "checkpoints")
         lab = LabHost.start(spec, cell, base, image, folder=tmp_path, checkpoints=checkpoints, run_id="tests")
         stack.callback(lab.close)
         host = lab.connect(Deadline.after(CONNECT_SECONDS))
