@@ -25,6 +25,8 @@ from matrix.load import load
 from matrix.model import Binding, Selection
 from matrix.places import cache_dir
 
+pytestmark = pytest.mark.slow  # lab hosts are restored for it
+
 XEN = "lab-xen"
 SLOW = 900.0
 

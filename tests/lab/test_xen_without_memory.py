@@ -10,6 +10,8 @@ import pytest
 from tests.lab.kept import SLOW, Kept
 from tests.lab.rack import HERE, Rack
 
+pytestmark = pytest.mark.slow  # a Xen host is started for each, and ends badly
+
 REMOTE = "minimal+xen-pv+none"
 
 # tail(1) keeps all of a line that never ends.
