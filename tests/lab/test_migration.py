@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_a_guest_that_cannot_go_stays(migratable_guest, second_host):
 
     guest, home = migratable_guest, migratable_guest.host
     boot_id, uuid = guest.boot_id(), guest.domain.uuid
-    with second_host.reached_at("10.77.0.3", home):  # where nobody is
+    with second_host.reached_at("10.77.0.9", home):  # where it cannot listen
         with pytest.raises(GuestFault, match=f"from host {home.id} to host {second_host.id}"):
             guest.migrate(second_host, Deadline.after(120 * home.patience))
     assert (guest.host, guest.state) == (home, State.READY)
@@ -67,21 +68,20 @@ def test_a_guest_that_cannot_go_stays(migratable_guest, second_host):
     assert second_host.shell.run(["sh", "-c", "ls /var/lib/guestcert/live"]).text.split() == []
 """
 
-NAMES = (
-    "lifecycle/live_migration",
-    "lifecycle/migration_under_load",
-    "moving/there_and_back",
-    "moving/a_guest_that_cannot_go_stays",
-)
+NAMES = ("lifecycle/live_migration", "lifecycle/migration_under_load", "moving/there_and_back")
+STAYS = "moving/a_guest_that_cannot_go_stays"
+"""Not on Xen: a migration that fails to begin leaves a domain that libvirt (9.0) does not end any more."""
 
 
-def run(folder: Path, kind: str, cell: str) -> tuple[int, str, list[dict[str, Any]]]:
+def run(folder: Path, kind: str, cell: str, names: Sequence[str]) -> tuple[int, str, list[dict[str, Any]]]:
     """Exit status and output of a run on both hosts of a kind, and how each probe finished."""
     mine, moving = folder / "mine", folder / "suites" / "moving"
     mine.mkdir()
     moving.mkdir(parents=True)
     (moving / "test_moving.py").write_text(PROBES)
-    (mine / "profiles.yaml").write_text(json.dumps({"profiles": [{"id": "lab", "required": NAMES}]}))
+    # A probe that no profile speaks of would run as well.
+    profiles = [{"id": "lab", "required": names}, {"id": "all", "required": (*NAMES, STAYS)}]
+    (mine / "profiles.yaml").write_text(json.dumps({"profiles": profiles}))
     words = ["run", "--matrix", str(mine), "--suites", str(moving.parent), "--profile", "lab", "-n1", "--no-html"]
     words += ["--hosts", kind, "--hosts", f"{kind}-2", "--cell", cell, "--out", str(folder / "out")]
     done = subprocess.run(
@@ -99,18 +99,20 @@ def run(folder: Path, kind: str, cell: str) -> tuple[int, str, list[dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("kind", "cell"), [("lab-kvm", "minimal+kvm+svm"), ("lab-xen", "minimal+xen-pvh+svm")], ids=["kvm", "xen-pvh"]
+    ("kind", "cell", "names"),
+    [("lab-kvm", "minimal+kvm+svm", (*NAMES, STAYS)), ("lab-xen", "minimal+xen-pvh+svm", NAMES)],
+    ids=["kvm", "xen-pvh"],
 )
-def test_a_guest_migrates_between_two_lab_hosts(kind: str, cell: str, tmp_path: Path) -> None:
-    status, said, finished = run(tmp_path, kind, cell)
+def test_a_guest_migrates_between_two_lab_hosts(kind: str, cell: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    status, said, finished = run(tmp_path, kind, cell, names)
     assert status == 0, said
-    assert {event["probe"]: event["verdict"] for event in finished} == dict.fromkeys(NAMES, "pass")
+    assert {event["probe"]: event["verdict"] for event in finished} == dict.fromkeys(names, "pass"), said
     metrics = {metric["name"] for event in finished for metric in event["metrics"]}
     assert {"migration_downtime", "migration_total", "migration_downtime_under_load"} <= metrics
 
 
 def test_a_pv_guest_stays_where_xen_does_not_see_what_it_writes(tmp_path: Path) -> None:
-    status, said, finished = run(tmp_path, "lab-xen", "minimal+xen-pv+none")
+    status, said, finished = run(tmp_path, "lab-xen", "minimal+xen-pv+none", NAMES)
     assert status != 0, said
     assert {event["probe"]: event["verdict"] for event in finished} == dict.fromkeys(NAMES, "skip"), said
     assert {event["reason"] for event in finished} == {"setup: no migration"}
