@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import subprocess
-import sys
 import tempfile
-import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from benchmarks.certified_run import run, timed_run
 from benchmarks.raw_qemu import raw_boot
 from fixtures.deadline import Deadline
 from fixtures.guest import Guest
@@ -22,7 +20,6 @@ from matrix.places import cache_dir
 
 _CELLS = ("debian-12+qemu-tcg+none", "debian-13+qemu-tcg+none")
 _BOOT_SECONDS = 900.0
-_CERTIFIED = 0
 
 
 def measure() -> dict[str, float]:
@@ -30,28 +27,15 @@ def measure() -> dict[str, float]:
     `raw_boots_s` until the last of the same guests, started together by hand, shows its login prompt; `over_raw_boots`
     their ratio. The run boots each guest twice (cold_boot, and the reboot of write_read_verify), so 2 is its floor.
 
-    Raises RuntimeError when the run does not certify.
+    Raises NotCertified.
     """
     with tempfile.TemporaryDirectory(prefix="bench-", dir=cache_dir()) as folder:
         # Restores only, where checkpoints are there; else it makes them.
-        _run(Path(folder, "warming"), "-k", "os_identity")
-        begun = time.monotonic()
-        status = _run(Path(folder, "measured"))
-        smoke = time.monotonic() - begun
+        words = ["--profile", "smoke", *(word for cell in _CELLS for word in ("--cell", cell))]
+        run(Path(folder, "warming"), *words, "-k", "os_identity")
+        smoke = timed_run(Path(folder, "measured"), *words)
         raw = _raw_boots(Path(folder))
-    if status != _CERTIFIED:
-        raise RuntimeError(f"the smoke run ended with exit status {status}; see `guestcert run --profile smoke`")
     return {"smoke_s": smoke, "raw_boots_s": raw, "over_raw_boots": smoke / raw}
-
-
-def _run(out: Path, *options: str) -> int:
-    cells = [word for cell in _CELLS for word in ("--cell", cell)]
-    words = ["run", "--profile", "smoke", *cells, "--out", str(out), *options]
-    command = [sys.executable, "-m", "cli.main", *words]
-    checkout = Path(__file__).parents[1]
-    return subprocess.run(
-        command, check=False, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ).returncode
 
 
 def _raw_boots(folder: Path) -> float:

@@ -5,46 +5,32 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from benchmarks.certified_run import run, timed_run
 from matrix.places import cache_dir
 
 _GUEST = "debian-12"
 _ALONE = f"{_GUEST}+qemu-tcg+none"
-_CERTIFIED = 0
+_SMOKE = ("--hosts", "software", "--profile", "smoke")
 
 
 def measure() -> dict[str, float]:
     """Seconds: `software_s` of `guestcert run --hosts software --guest debian-12 --profile smoke`, `alone_s` of its
     `qemu-tcg` cell alone, both with images there and lab hosts measured, and their ratio `over_alone`.
 
-    Raises RuntimeError when one of them does not certify.
+    Raises NotCertified.
     """
     with tempfile.TemporaryDirectory(prefix="bench-", dir=cache_dir()) as folder:
         # All that is made only once is there then: images, the lab hosts' checkpoints and what they can do, the guest's checkpoint.
-        _guestcert("hosts", "probe", "software")
-        _run(Path(folder, "warming"), "--cell", _ALONE, "-k", "os_identity", certified=False)
-        alone = _run(Path(folder, "alone"), "--cell", _ALONE)
-        software = _run(Path(folder, "measured"), "--guest", _GUEST)
+        _probe_hosts()
+        run(Path(folder, "warming"), *_SMOKE, "--cell", _ALONE, "-k", "os_identity")
+        alone = timed_run(Path(folder, "alone"), *_SMOKE, "--cell", _ALONE)
+        software = timed_run(Path(folder, "measured"), *_SMOKE, "--guest", _GUEST)
     return {"software_s": software, "alone_s": alone, "over_alone": software / alone}
 
 
-def _run(out: Path, *options: str, certified: bool = True) -> float:
-    """Seconds that it took, its launcher left out."""
-    words = ["run", "--hosts", "software", "--profile", "smoke", *options, "--out", str(out)]
-    begun = time.monotonic()
-    status = _guestcert(*words)
-    if certified and status != _CERTIFIED:
-        raise RuntimeError(f"the run ended with exit status {status}; see `guestcert {' '.join(words)}`")
-    return time.monotonic() - begun
-
-
-def _guestcert(*words: str) -> int:
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *words],
-        check=False,
-        cwd=Path(__file__).parents[1],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ).returncode
+def _probe_hosts() -> None:
+    words = [sys.executable, "-m", "cli.main", "hosts", "probe", "software"]
+    checkout = Path(__file__).parents[1]
+    subprocess.run(words, check=False, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -74,6 +74,11 @@ class Kept:
         (machine,) = [one for one in self.emulators() if memory in Path(f"/proc/{one.pid}/cmdline").read_bytes()]
         machine.kill()
 
+    def console(self) -> str:
+        """What the lab host has said on its console."""
+        (log,) = self.runtime.glob(f"*/{self.host}/console.log")
+        return log.read_text(errors="replace")
+
     def left(self) -> list[str]:
         """Files and sockets in our runtime folder."""
         return [str(path.relative_to(self.runtime)) for path in self.runtime.rglob("*") if not path.is_dir()]

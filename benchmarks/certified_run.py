@@ -1,0 +1,40 @@
+"""`guestcert run` as something to be timed: it has to certify, and when it does not its results are kept to be looked at."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_CERTIFIED = 0
+
+
+class NotCertified(Exception):
+    """A run that was to be timed did something else than certify; where its results are."""
+
+
+def run(out: Path, *options: str) -> int:
+    """`guestcert run` with `options` into the folder `out`, without its launcher; its exit status."""
+    words = [sys.executable, "-m", "cli.main", "run", *options, "--out", str(out)]
+    checkout = Path(__file__).parents[1]
+    return subprocess.run(
+        words, check=False, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ).returncode
+
+
+def timed_run(out: Path, *options: str) -> float:
+    """Seconds that it took to certify. Raises NotCertified."""
+    begun = time.monotonic()
+    status = run(out, *options)
+    seconds = time.monotonic() - begun
+    if status == _CERTIFIED:
+        return seconds
+    said = f"`guestcert run {' '.join(options)}` ended with exit status {status}"
+    if out.exists():
+        kept = Path("out") / f"{out.parent.name}-{out.name}"
+        kept.parent.mkdir(exist_ok=True)
+        shutil.move(out, kept)
+        said += f"; its results are in {kept}"
+    raise NotCertified(said)
