@@ -142,7 +142,7 @@ class Recipe(Strict):
     dropped: tuple[Dropped, ...] = ()
     edited: tuple[EditedFile, ...] = ()
     xen: XenLoader | None = None
-    seed: Literal["built-in", "cloud-init"] = "built-in"
+    seed: Literal["built-in", "cloud-init", "ignition"] = "built-in"
     """How the harness's keys get in: they are put into the disk, or handed over at first boot by what the recipe installs."""
 
     def over(self, base: Recipe) -> Recipe:

@@ -79,6 +79,7 @@ def test_every_vendor_image_says_where_its_digest_is_from() -> None:
 RUN_HERE = {
     *("debian-11", "debian-12", "debian-13", "debian-testing", "debian-sid", "debian-12-backports", "minimal"),
     *("debian-12-sysvinit", "debian-12-openrc", "debian-12-cloud-init", "debian-12-uefi", "debian-12-secure-boot"),
+    "debian-12-ignition",
 }
 """Guests that whole profiles have been run on with this checkout; every other one must say that it was not."""
 
@@ -106,7 +107,7 @@ def test_an_image_that_is_seeded_has_no_keys_of_its_own(tmp_path: Path) -> None:
     catalogue = load_catalogue()
     keys = IdentityKeys(tmp_path)
     files = {}
-    for name in ("debian-12", "debian-12-cloud-init"):
+    for name in ("debian-12", "debian-12-cloud-init", "debian-12-ignition"):
         plan = catalogue[name]
         assert isinstance(plan, PlannedBuild)
         write_late(tmp_path / name, plan, keys, DiskIds.of("0" * 64))
@@ -114,11 +115,12 @@ def test_an_image_that_is_seeded_has_no_keys_of_its_own(tmp_path: Path) -> None:
             files[name] = {member.name.lstrip("./") for member in tar}
     identity = {"root/.ssh/authorized_keys", "etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_ed25519_key.pub"}
     assert identity <= files["debian-12"]
-    assert not identity & files["debian-12-cloud-init"]
-    seeded = catalogue["debian-12-cloud-init"]
-    assert isinstance(seeded, PlannedBuild)
-    dropped = {path for drop in seeded.recipe.dropped for path in drop.paths}
-    assert {f"/{path}" for path in identity} - dropped == {"/root/.ssh/authorized_keys"}
+    for name in ("debian-12-cloud-init", "debian-12-ignition"):
+        assert not identity & files[name]
+        seeded = catalogue[name]
+        assert isinstance(seeded, PlannedBuild)
+        dropped = {path for drop in seeded.recipe.dropped for path in drop.paths}
+        assert {f"/{path}" for path in identity} - dropped == {"/root/.ssh/authorized_keys"}
 
 
 def test_a_kernel_of_another_suite_and_an_expired_release_are_told() -> None:
