@@ -30,6 +30,13 @@ def test_victim(guest):
             fifo.write("now")
     guest.check(["sleep", "30"], timeout=300)
 
+def test_starved(guest):
+    if guest.definition.hypervisor != "qemu-tcg":
+        with open(os.environ["FAULT_FIFO"], "w") as fifo:
+            fifo.write("now")
+        while not os.path.exists(os.environ["FAULT_OVER"]):
+            guest.check(["sleep", "1"], timeout=300)
+
 def test_crashes(guest):
     guest.run(["sh", "-c", CRASH], timeout=300)
 
@@ -37,7 +44,7 @@ def test_then(guest):
     assert guest.check(["echo", "still here"]) == "still here\\n"
 """
 
-ALL = ("first", "victim", "crashes", "then")
+ALL = ("first", "victim", "starved", "crashes", "then")
 
 
 class Rack:
@@ -58,6 +65,8 @@ class Rack:
         (folder / "suites" / "fault").mkdir(parents=True)
         (folder / "suites" / "fault" / "test_fault.py").write_text(PROBES)
         self.fifo = folder / "fifo"
+        self.over = folder / "over"
+        """The probe `starved` uses its guest until this is there."""
         os.mkfifo(self.fifo)
         self._reading = os.open(self.fifo, os.O_RDONLY | os.O_NONBLOCK)
 
@@ -85,7 +94,7 @@ class Rack:
         self._run = subprocess.Popen(
             self.kept.command(*words, "--cell", self.remote, "--cell", HERE, "--out", "out"),
             cwd=self.folder,
-            env={**self.kept.environment, "FAULT_FIFO": str(self.fifo)},
+            env={**self.kept.environment, "FAULT_FIFO": str(self.fifo), "FAULT_OVER": str(self.over)},
             stdout=(self.folder / "printed").open("w"),
             stderr=subprocess.STDOUT,
             text=True,
@@ -100,11 +109,11 @@ class Rack:
         os.close(self._reading)
 
     def wait_for_victim(self, run: subprocess.Popen[str]) -> None:
-        """Until the victim probe runs on the machine."""
+        """Until the probe that is to be disturbed runs on the machine."""
         ended = os.pidfd_open(run.pid)
         readable, _, _ = select.select([self._reading, ended], [], [], SLOW)
         os.close(ended)
-        assert self._reading in readable, f"the victim probe never ran:\n{self.printed()}"
+        assert self._reading in readable, f"the probe to be disturbed never ran:\n{self.printed()}"
 
     def printed(self) -> str:
         return (self.folder / "printed").read_text()

@@ -79,7 +79,7 @@ def test_every_vendor_image_says_where_its_digest_is_from() -> None:
 RUN_HERE = {
     *("debian-11", "debian-12", "debian-13", "debian-testing", "debian-sid", "debian-12-backports", "minimal"),
     *("debian-12-sysvinit", "debian-12-openrc", "debian-12-cloud-init", "debian-12-uefi", "debian-12-secure-boot"),
-    "debian-12-ignition",
+    *("debian-12-ignition", "debian-13-installed"),
 }
 """Guests that whole profiles have been run on with this checkout; every other one must say that it was not."""
 
