@@ -8,11 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+from cli.bench import NotMeasured
+
 _CERTIFIED = 0
-
-
-class NotCertified(Exception):
-    """A run that was to be timed did something else than certify; where its results are."""
 
 
 def run(out: Path, *options: str) -> int:
@@ -25,7 +23,7 @@ def run(out: Path, *options: str) -> int:
 
 
 def timed_run(out: Path, *options: str) -> float:
-    """Seconds that it took to certify. Raises NotCertified."""
+    """Seconds that it took to certify. Raises NotMeasured, which says where its results are."""
     begun = time.monotonic()
     status = run(out, *options)
     seconds = time.monotonic() - begun
@@ -37,4 +35,4 @@ def timed_run(out: Path, *options: str) -> float:
         kept.parent.mkdir(exist_ok=True)
         shutil.move(out, kept)
         said += f"; its results are in {kept}"
-    raise NotCertified(said)
+    raise NotMeasured(said)

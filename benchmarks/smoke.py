@@ -27,7 +27,7 @@ def measure() -> dict[str, float]:
     `raw_boots_s` until the last of the same guests, started together by hand, shows its login prompt; `over_raw_boots`
     their ratio. The run boots each guest twice (cold_boot, and the reboot of write_read_verify), so 2 is its floor.
 
-    Raises NotCertified.
+    Raises NotMeasured.
     """
     with tempfile.TemporaryDirectory(prefix="bench-", dir=cache_dir()) as folder:
         # Restores only, where checkpoints are there; else it makes them.

@@ -19,7 +19,7 @@ def measure() -> dict[str, float]:
     """Seconds: `software_s` of `guestcert run --hosts software --guest debian-12 --profile smoke`, `alone_s` of its
     `qemu-tcg` cell alone, both with images there and lab hosts measured, and their ratio `over_alone`.
 
-    Raises NotCertified.
+    Raises NotMeasured.
     """
     with tempfile.TemporaryDirectory(prefix="bench-", dir=cache_dir()) as folder:
         # All that is made only once is there then: images, the lab hosts' checkpoints and what they can do, the guest's checkpoint.
