@@ -13,13 +13,18 @@ from cli.bench import NotMeasured
 _CERTIFIED = 0
 
 
-def run(out: Path, *options: str) -> int:
-    """`guestcert run` with `options` into the folder `out`, without its launcher; its exit status."""
-    words = [sys.executable, "-m", "cli.main", "run", *options, "--out", str(out)]
+def guestcert(*words: str) -> int:
+    """The exit status of `guestcert` with these words, without its launcher; what it says is left out."""
+    command = [sys.executable, "-m", "cli.main", *words]
     checkout = Path(__file__).parents[1]
     return subprocess.run(
-        words, check=False, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, check=False, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ).returncode
+
+
+def run(out: Path, *options: str) -> int:
+    """The exit status of `guestcert run` with `options` into the folder `out`."""
+    return guestcert("run", *options, "--out", str(out))
 
 
 def timed_run(out: Path, *options: str) -> float:

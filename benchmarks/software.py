@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.certified_run import run, timed_run
+from benchmarks.certified_run import guestcert, run, timed_run
 from matrix.places import cache_dir
 
 _GUEST = "debian-12"
@@ -23,14 +21,8 @@ def measure() -> dict[str, float]:
     """
     with tempfile.TemporaryDirectory(prefix="bench-", dir=cache_dir()) as folder:
         # All that is made only once is there then: images, the lab hosts' checkpoints and what they can do, the guest's checkpoint.
-        _probe_hosts()
+        guestcert("hosts", "probe", "software")
         run(Path(folder, "warming"), *_SMOKE, "--cell", _ALONE, "-k", "os_identity")
         alone = timed_run(Path(folder, "alone"), *_SMOKE, "--cell", _ALONE)
         software = timed_run(Path(folder, "measured"), *_SMOKE, "--guest", _GUEST)
     return {"software_s": software, "alone_s": alone, "over_alone": software / alone}
-
-
-def _probe_hosts() -> None:
-    words = [sys.executable, "-m", "cli.main", "hosts", "probe", "software"]
-    checkout = Path(__file__).parents[1]
-    subprocess.run(words, check=False, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
