@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fixtures.host_choice import moved
 from reports.events import (
     CellMoved,
     CellPlanned,
@@ -117,7 +118,7 @@ class Progress:
         if event.again and row is not None:
             row.counts.clear()
             row.ended = None
-        self._say(Text(f"{event.cell} moves from host {event.lost} to {event.host}: {event.reason}", "yellow"))
+        self._say(Text(moved(event.cell, event.lost, event.host, event.reason), "yellow"))
 
     def _finished(self, event: ProbeFinished) -> None:
         row = self._rows.setdefault(event.cell or _OUTSIDE, _Row())
