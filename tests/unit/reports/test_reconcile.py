@@ -12,6 +12,7 @@ from lxml import etree
 
 from fixtures.faults import ChannelLost, CommandTimedOut, GuestFault, GuestPanicked, HostFault
 from reports.events import (
+    CellMoved,
     CellPlanned,
     CollectionFailed,
     Event,
@@ -237,6 +238,21 @@ def test_every_report_names_the_versions_of_what_took_part() -> None:
     assert etree.fromstring(junit(outcome)).xpath("string(//property[@name='version osinfo-db']/@value)") == "20250606"
     assert json.loads(summary(outcome))["versions"] == {"osinfo-db": "20250606"}
     assert "osinfo-db 20250606" in matrix_page(outcome, {})
+
+
+@pytest.mark.parametrize(
+    ("host", "again", "text"),
+    [
+        ("other", True, "Begun again on host <code>other</code>: host lab was lost: &lt;b&gt;"),
+        ("other", False, "Begun on host <code>other</code>: host lab was lost"),
+        ("lab", True, "Begun again on host <code>lab</code>, started anew: host lab was lost"),
+    ],
+)
+def test_the_page_says_of_a_cell_that_it_lost_its_host(host: str, again: bool, text: str) -> None:
+    reason = "host lab was lost: <b>"
+    move = CellMoved(at=2.0, cell=CELL, lost="lab", host=host, reason=reason, again=again)
+    outcome = reconcile([started("b/x"), planned(host="lab"), move, finished("b/x", Verdict.PASS)])
+    assert text in matrix_page(outcome, {})
 
 
 def test_markup_from_a_guest_is_text_in_the_page() -> None:
