@@ -92,5 +92,5 @@ def test_a_lab_host_that_resets_itself(tmp_path: Path, times: int) -> None:
     if times == 2:
         assert "reset itself" in decided["reason"]
     assert "Traceback" not in done.stdout + done.stderr
-    kept = sorted(path.name for path in (tmp_path / "out" / "evidence" / "lab-hosts").glob("*/*"))
-    assert kept == ["lab-kvm", "lab-kvm-2"]
+    # Each left its logs, whichever worker started it.
+    assert len(list((tmp_path / "out" / "evidence" / "lab-hosts").glob("*/*/hypervisor.log"))) == 2
