@@ -1,11 +1,12 @@
 """The content-addressed cache: every image is built or fetched once, verified, and shared read-only.
 
-    keys/                    the cache's SSH keys (images.keys)
-    images/keys/KEY.json     manifest: which object a key stands for (images.manifest)
-    images/objects/SHA256/   disk, kernel, initrd, files mode 0444; named by the disk's digest, or that of all three
-    images/locks/            one lock a key (exclusive while it is made), one an object (shared while in use)
-    images/work/             one folder a build, gone afterwards; swept when its owner died
-    images/partial/          downloads that can be resumed
+    keys/                the cache's SSH keys (images.keys)
+    images/
+      keys/KEY.json      manifest: which object a key stands for (images.manifest)
+      objects/SHA256/    disk, kernel, initrd, files mode 0444; named by the disk's digest, or that of all three
+      locks/             one lock a key (exclusive while it is made), one an object (shared while in use)
+      work/              one folder a build, gone afterwards; swept when its owner died
+      partial/           downloads that can be resumed
 
 A manifest is written last, so what a killed process leaves behind is never taken for an image.
 """
