@@ -238,13 +238,14 @@ class ListSignature(Strict):
 
 
 class Checksums(Strict):
-    """A vendor's list of digests: `gnu` has lines "HEX  FILE", `bsd` "SHA256 (FILE) = HEX", `bare` one HEX.
+    """A vendor's list of digests: `gnu` has lines "HEX  FILE", `bsd` "SHA256 (FILE) = HEX", `bare` one HEX, and `json` an
+    object whose "sha256" or "sha512" is HEX and one of whose other values is FILE or an address that ends with it.
 
     `file` is the image's name in the list, if it is not the last part of its address.
     """
 
     url: ImageAddress
-    style: Literal["gnu", "bsd", "bare"]
+    style: Literal["gnu", "bsd", "bare", "json"]
     file: FileName | None = None
     signature: ListSignature | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
@@ -24,6 +24,7 @@ _HEX = r"([0-9A-Fa-f]{128}|[0-9A-Fa-f]{64})"
 # coreutils: a backslash in front says that the name is escaped, which no image's name is.
 _GNU = re.compile(_HEX + r" [ *](.+)")
 _BSD = re.compile(r"SHA(?:256|512) ?\((.+)\) ?= " + _HEX)
+_DIGEST = re.compile(_HEX)
 _BARE = re.compile(_HEX + r"(?:\s+\*?\S+)?")
 _PINNED = re.compile(r"(?:sha256|sha512|digest_from):")
 _ALGORITHMS: dict[int, Literal["sha256", "sha512"]] = {64: "sha256", 128: "sha512"}
@@ -64,11 +65,14 @@ def find_pin(entry: PublishedEntry, keys: Mapping[str, TrustedKey], deadline: fl
                 signer = verify_detached(content, detached, keys[signature.key])
         except ImageFault as fault:
             raise ImageFault(f"{entry.id}: {shown_address(lists.url)}: {fault}") from fault
-    name = lists.file or unquote(PurePosixPath(urlsplit(entry.url).path).name)
-    found = _digests(content.decode("utf-8", "replace"), lists, name)
+    name = lists.file or _file_name(entry.url)
     where = f"{entry.id}: {shown_address(lists.url)}"
+    try:
+        found = _digests(content.decode("utf-8", "replace"), lists, name)
+    except (ValueError, RecursionError) as error:
+        raise ImageFault(f"{where}: is not JSON: {error}") from error
     if not found:
-        raise ImageFault(f"{where}: has no {lists.style} line for {name!r}")
+        raise ImageFault(f"{where}: has no {lists.style} {'object' if lists.style == 'json' else 'line'} for {name!r}")
     # The one that the entry has already, else the longest.
     have = "sha256" if entry.sha256 else "sha512" if entry.sha512 else None
     algorithm = have if have is not None and have in found else max(found)
@@ -78,20 +82,37 @@ def find_pin(entry: PublishedEntry, keys: Mapping[str, TrustedKey], deadline: fl
     return Pin(_ALGORITHMS[len(digest)], digest, shown_address(lists.url), signer)
 
 
+def _file_name(address: str) -> str:
+    return unquote(PurePosixPath(urlsplit(address).path).name)
+
+
 def _digests(text: str, lists: Checksums, name: str) -> dict[str, set[str]]:
-    """Digests for `name`, by algorithm."""
+    """Digests for `name`, by algorithm. Raises ValueError and RecursionError for a `json` list that is none."""
     found: dict[str, set[str]] = {}
-    for line in text.splitlines():
-        line = line.strip()  # noqa: PLW2901
-        digest = None
-        if lists.style == "gnu" and (match := _GNU.fullmatch(line)):
-            digest = match[1] if match[2].removeprefix("./") == name else None
-        elif lists.style == "bsd" and (match := _BSD.fullmatch(line)):
-            digest = match[2] if match[1] == name else None
-        elif lists.style == "bare" and (match := _BARE.fullmatch(line)):
-            digest = match[1]
-        if digest is not None:
-            found.setdefault(_ALGORITHMS[len(digest)], set()).add(digest.lower())
+    for digest in _in_json(text, name) if lists.style == "json" else _in_lines(text, lists.style, name):
+        found.setdefault(_ALGORITHMS[len(digest)], set()).add(digest.lower())
+    return found
+
+
+def _in_lines(text: str, style: str, name: str) -> Iterator[str]:
+    for line in map(str.strip, text.splitlines()):
+        if style == "gnu" and (match := _GNU.fullmatch(line)) and match[2].removeprefix("./") == name:
+            yield match[1]
+        elif style == "bsd" and (match := _BSD.fullmatch(line)) and match[1] == name:
+            yield match[2]
+        elif style == "bare" and (match := _BARE.fullmatch(line)):
+            yield match[1]
+
+
+def _in_json(text: str, name: str) -> list[str]:
+    found: list[str] = []
+
+    def look(each: dict[str, object]) -> None:
+        values = {key: value for key, value in each.items() if isinstance(value, str)}
+        if name in map(_file_name, values.values()):
+            found.extend(match[0] for key in _ALGORITHMS.values() if (match := _DIGEST.fullmatch(values.get(key, ""))))
+
+    json.loads(text, object_hook=look)
     return found
 
 

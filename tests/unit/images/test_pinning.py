@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import re
 import subprocess
 import threading
@@ -179,16 +180,53 @@ def test_text_around_the_signed_part_does_not_count(overlay: Path, site: Site, s
     assert "has no bsd line" in refusal(overlay)
 
 
-@pytest.mark.parametrize("style", ["gnu", "bsd", "bare"])
+@pytest.mark.parametrize("style", ["gnu", "bsd", "bare", "json"])
 def test_styles_of_lists(overlay: Path, site: Site, style: str) -> None:
     lists = {
         "gnu": f"{DIGEST_512}  ./{IMAGE}\n",
         "bsd": f"SHA512 ({IMAGE}) = {DIGEST_512.upper()}\n",
         "bare": f"{DIGEST_512}\n",
+        # As Oracle's has it, and Fedora's: other digests of the same file, and digests of other files.
+        "json": json.dumps(
+            {
+                "base_url": "/templates/9",
+                "vagrant": {"image": "other.qcow2", "sha512": "3" * 128},
+                "kvm": {
+                    "image": f"https://acme.invalid/{IMAGE}",
+                    "sha512": DIGEST_512,
+                    "uncompressed-sha512": "4" * 128,
+                },
+            }
+        ),
     }
     site.files["SUMS"] = lists[style].encode()
     write(overlay, site, f"style: {style}")
     assert pinned(overlay) == ("sha512", DIGEST_512, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            json.dumps({"kvm": {"image": "other.qcow2", "sha256": DIGEST}}),
+            "has no json object for 'acme-9-cloud.qcow2'",
+        ),
+        (json.dumps({"image": IMAGE, "kvm": {"sha256": DIGEST}}), "has no json object"),
+        (json.dumps({"image": IMAGE, "sha256": [DIGEST], "sha512": "none"}), "has no json object"),
+        (
+            json.dumps([{"image": IMAGE, "sha256": "1" * 64}, {"image": IMAGE, "sha256": "2" * 64}]),
+            "2 different sha256",
+        ),
+        (json.dumps(f"{IMAGE} {DIGEST}"), "has no json object"),
+        (GNU, "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("9" * 5000, "is not JSON"),
+    ],
+)
+def test_json_that_does_not_name_one_digest(overlay: Path, site: Site, text: str, why: str) -> None:
+    site.files["SUMS"] = text.encode()
+    write(overlay, site, "style: json")
+    assert why in refusal(overlay)
 
 
 def test_the_wrong_signature(overlay: Path, site: Site, signers: tuple[Signer, Signer]) -> None:
@@ -348,7 +386,7 @@ def test_an_image_without_a_digest_is_not_used(
         ("style: gnu, signature: {kind: detached, key: acme}", "a detached signature needs one"),
         ("style: gnu, signature: {kind: clearsigned, url: SITE/x, key: acme}", "a clearsigned list has none"),
         ("style: gnu, signature: {kind: clearsigned, key: acm}", "unknown key 'acm', did you mean 'acme'"),
-        ("style: md5", "must be 'gnu', 'bsd' or 'bare'"),
+        ("style: md5", "must be 'gnu', 'bsd', 'bare' or 'json'"),
         ("style: gnu, file: ../x", "must be a file's name"),
     ],
 )
