@@ -23,6 +23,7 @@ CELL_COLOUR = {
     CellVerdict.UNTESTED: "dim",
 }
 _MOST_PROBLEMS = 20
+_MOST_NAMED = 3
 _MOST_LINES = 8
 _MOST_UNTESTED = 4
 
@@ -74,32 +75,34 @@ def _line(console: Console, text: Text) -> None:
 
 
 def _print_problems(console: Console, outcome: RunOutcome, out: Path, *, whole: bool) -> None:
-    problems = [
-        (cell, probe)
-        for cell in outcome.cells
-        for probe in cell.probes
-        if probe.verdict in {Verdict.FAIL, Verdict.ERROR}
-    ]
-    for cell, probe in problems[:_MOST_PROBLEMS]:
+    # What happens to a host happens to all that a cell has left, which is told once.
+    alike: dict[tuple[str, str, str | None, tuple[str, ...], str | None], list[ProbeOutcome]] = {}
+    for cell in outcome.cells:
+        for probe in cell.probes:
+            if probe.verdict in {Verdict.FAIL, Verdict.ERROR}:
+                told = (
+                    cell.id,
+                    probe.word,
+                    probe.reason,
+                    tuple(_explanation(probe, whole=whole)),
+                    evidence_folder(probe),
+                )
+                alike.setdefault(told, []).append(probe)
+    for (cell_id, word, reason, explanation, evidence), probes in list(alike.items())[:_MOST_PROBLEMS]:
         console.print()
-        colour = COLOUR[probe.word]
-        optional = "" if probe.required else " (optional)"
-        _line(
-            console,
-            Text.assemble(
-                (f"{MARK[probe.word]} {probe.word} ", colour), (f"{cell.id}  {probe.probe}", "bold"), optional
-            ),
-        )
-        body = Text(probe.reason or "no reason given")
-        for line in _explanation(probe, whole=whole):
+        named = [f"{probe.probe}{'' if probe.required else ' (optional)'}" for probe in probes[:_MOST_NAMED]]
+        more = f" and {len(probes) - _MOST_NAMED} more" if len(probes) > _MOST_NAMED else ""
+        title = (f"{cell_id}  {', '.join(named)}{more}", "bold")
+        _line(console, Text.assemble((f"{MARK[word]} {word} ", COLOUR[word]), title))
+        body = Text(reason or "no reason given")
+        for line in explanation:
             body.append(f"\n{line}", "dim")
-        evidence = evidence_folder(probe)
         if evidence:
             body.append(f"\nevidence: {out / evidence}", "cyan")
         for part in body.split("\n"):
             _line(console, Text("  ").append_text(part))
-    if len(problems) > _MOST_PROBLEMS:
-        _line(console, Text(f"\n... and {len(problems) - _MOST_PROBLEMS} more; the report has all of them"))
+    if rest := sum(map(len, list(alike.values())[_MOST_PROBLEMS:])):
+        _line(console, Text(f"\n... and {rest} more; the report has all of them"))
 
 
 def _explanation(probe: ProbeOutcome, *, whole: bool) -> Sequence[str]:

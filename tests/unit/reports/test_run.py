@@ -319,6 +319,19 @@ def test_a_failed_optional_probe_is_shown_but_does_not_decide(certified: Ran) ->
     assert "slow" in certified.printed
 
 
+def test_what_is_the_same_for_several_probes_is_told_once(certify: Certify) -> None:
+    lost = "import pytest\n@pytest.fixture\ndef lost(): raise RuntimeError('the host is lost')\n"
+    probes = "".join(f"def test_{name}(cell, lost): pass\n" for name in ("one", "two", "three", "four", "five"))
+    source = f"{lost}{probes}def test_six(cell): assert 0, 'another'\n"
+    required = [f"boot/{name}" for name in ("one", "two", "three", "four", "six")]
+    ran = certify({"boot": source}, required, "-n0", optional=["boot/five"])
+    tail = ran.printed[ran.printed.index("! error") : ran.printed.index(" guest ")]
+    (told,) = [line for line in tail.splitlines() if line.startswith("! error alpha")]
+    assert told.endswith("+qemu-tcg+none  boot/one, boot/two, boot/three and 2 more")
+    assert tail.count("the host is lost") == tail.count("! error")
+    assert "✘ fail alpha+qemu-tcg+none  boot/six" in tail
+
+
 def test_deselected_probes_never_certify(certify: Certify) -> None:
     source = "def test_good(cell): pass\ndef test_other(cell): pass\n"
     ran = certify({"boot": source}, ["boot/good", "boot/other"], "-n0", "-k", "good")
