@@ -65,7 +65,7 @@ def find_pin(entry: PublishedEntry, keys: Mapping[str, TrustedKey], deadline: fl
                 signer = verify_detached(content, detached, keys[signature.key])
         except ImageFault as fault:
             raise ImageFault(f"{entry.id}: {shown_address(lists.url)}: {fault}") from fault
-    name = lists.file or _file_name(entry.url)
+    name = lists.file or unquote(PurePosixPath(urlsplit(entry.url).path).name)
     where = f"{entry.id}: {shown_address(lists.url)}"
     try:
         found = _digests(content.decode("utf-8", "replace"), lists, name)
@@ -80,10 +80,6 @@ def find_pin(entry: PublishedEntry, keys: Mapping[str, TrustedKey], deadline: fl
         raise ImageFault(f"{where}: has {len(found[algorithm])} different {algorithm} digests for {name!r}")
     (digest,) = found[algorithm]
     return Pin(_ALGORITHMS[len(digest)], digest, shown_address(lists.url), signer)
-
-
-def _file_name(address: str) -> str:
-    return unquote(PurePosixPath(urlsplit(address).path).name)
 
 
 def _digests(text: str, lists: Checksums, name: str) -> dict[str, set[str]]:
@@ -109,7 +105,7 @@ def _in_json(text: str, name: str) -> list[str]:
 
     def look(each: dict[str, object]) -> None:
         values = {key: value for key, value in each.items() if isinstance(value, str)}
-        if name in map(_file_name, values.values()):
+        if any(value == name or value.endswith(f"/{name}") for value in values.values()):
             found.extend(match[0] for key in _ALGORITHMS.values() if (match := _DIGEST.fullmatch(values.get(key, ""))))
 
     json.loads(text, object_hook=look)

@@ -189,7 +189,7 @@ def test_styles_of_lists(overlay: Path, site: Site, style: str) -> None:
         # As Oracle's has it, and Fedora's: other digests of the same file, and digests of other files.
         "json": json.dumps(
             {
-                "base_url": "/templates/9",
+                "base_url": "https://[no address",
                 "vagrant": {"image": "other.qcow2", "sha512": "3" * 128},
                 "kvm": {
                     "image": f"https://acme.invalid/{IMAGE}",
