@@ -25,7 +25,7 @@ def clean(value: object, limit: int = 20_000) -> str:
     text = text[: limit * 4 + 1]
     text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = _UNSAFE.sub("\ufffd", text)
-    return text if len(text) <= limit else text[: limit - len(_CUT)] + _CUT
+    return text if len(text) <= limit else text[: limit - len(_CUT)].rstrip() + _CUT
 
 
 def one_line(value: object, limit: int = 500) -> str:

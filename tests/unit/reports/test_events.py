@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fixtures.observation import Direction
@@ -94,6 +94,7 @@ def test_a_metric_is_a_number(value: float) -> None:
 
 @settings(deadline=None)  # how long it takes says nothing on a busy machine
 @given(st.text(st.characters(codec=None)), st.integers(10, 60))
+@example("0\n000000000", 10)  # cut behind white space
 def test_cleaning_is_bounded_safe_and_idempotent(text: str, limit: int) -> None:
     cleaned = clean(text, limit)
     assert len(cleaned) <= limit
