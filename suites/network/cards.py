@@ -17,6 +17,7 @@ from suites.reading.sysfs import NetworkInterface
 class NetworkBounds(Bounds):
     """`bounds.yaml`: sizes in MiB, times in seconds, shares of packets."""
 
+    address_s: int = Field(ge=0)
     transfer_mib: int = Field(gt=0)
     transfer_s: float = Field(gt=0)
     error_share: float = Field(ge=0, lt=1)
@@ -26,6 +27,15 @@ class NetworkBounds(Bounds):
 def network_bounds() -> NetworkBounds:
     """The bounds beside this module."""
     return load_bounds(Path(__file__).with_name("bounds.yaml"), NetworkBounds)
+
+
+def routes_snippet(seconds: int) -> str:
+    """Shell words for /proc/net/route, once it has a default route or after `seconds`: who asks by DHCP may still be waiting."""
+    return (
+        'has() { while read -r card to rest; do [ "$to" = 00000000 ] && return; done </proc/net/route; return 1; }\n'
+        f'left={seconds}; while [ "$left" -gt 0 ] && ! has; do left=$((left - 1)); sleep 1; done\n'
+        "cat /proc/net/route"
+    )
 
 
 def interface_of(nic: Nic, interfaces: Iterable[NetworkInterface]) -> NetworkInterface | None:

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.guest import Guest
 from suites.fixture_types import Attach
-from suites.network.cards import interface_of, judge_address, judge_nic
+from suites.network.cards import interface_of, judge_address, judge_nic, network_bounds, routes_snippet
 from suites.reading.batch import files_snippet, parse_files, run_batch
 from suites.reading.procfs import parse_local_addresses, parse_routes
 from suites.reading.questions import ask, questions_for
@@ -35,17 +35,19 @@ def test_address(guest: Guest, attach: Attach) -> None:
     """The first network card has an address in its network, by DHCP or statically.
 
     Preconditions: a network card.
-    Steps: read addresses and routes from /proc.
+    Steps: read addresses and routes from /proc, once there is a default route or the time for it is over.
     Expected: an address in the network that the host's address is in, and a default route.
     """
+    seconds = network_bounds().address_s
     batch = run_batch(
         guest,
         {
+            "routes": routes_snippet(seconds),
             "files": files_snippet(*NIC_FILES[:2]),
             "drivers": devices_snippet("class/net"),
-            "routes": "cat /proc/net/route",
             "addresses": "cat /proc/net/fib_trie",
         },
+        timeout=30.0 + seconds,
     )
     attach("routes-and-addresses.txt", f"{batch['routes'].text}\n{batch['addresses'].text}")
     interfaces = parse_interfaces(parse_files(batch["files"].text, *NIC_FILES), batch["drivers"].text)
