@@ -73,7 +73,9 @@ def _take_out_boot_files(plan: PlannedBuild, archive: Path, work: Path, esp: Pat
     boot_folder, xen = esp / "EFI/BOOT", plan.recipe.xen
     loader = {_SHIM: boot_folder / "BOOTX64.EFI", _GRUB: boot_folder / "grubx64.efi"}
     esp.mkdir()
-    if xen is not None:
+    if xen is not None and xen.loader == "bios":
+        wanted[xen.image.lstrip("/")] = work / "xen.gz"
+    elif xen is not None:
         wanted[xen.image.lstrip("/")] = boot_folder / "BOOTX64.EFI"
         boot_folder.mkdir(parents=True)
         menu = xen_menu(plan.entry, xen, "vmlinuz", "initrd.img", ids.root)
@@ -94,12 +96,12 @@ def _take_out_boot_files(plan: PlannedBuild, archive: Path, work: Path, esp: Pat
     for name, target in wanted.items():
         shutil.move(boot / name, target)
     shutil.rmtree(boot)
-    if xen is not None:  # it reads them from its own partition, and only there
+    if xen is not None and xen.loader == "uefi":  # it reads them from its own partition, and only there
         shutil.copy(work / "kernel", boot_folder / "vmlinuz")
         shutil.copy(work / "initrd", boot_folder / "initrd.img")
     if "bios" in plan.entry.loaders:
-        menu = bios_loader.bios_menu(plan.id, boot_arguments(plan.entry, ids.root))
-        bios_loader.lay_out(esp, menu, work / "kernel", work / "initrd")
+        menu = bios_loader.bios_menu(plan.id, boot_arguments(plan.entry, ids.root), xen.options if xen else None)
+        bios_loader.lay_out(esp, menu, work / "kernel", work / "initrd", work / "xen.gz" if xen else None)
 
 
 def _check_initramfs(initramfs: Initramfs | None, names: set[str]) -> None:

@@ -59,8 +59,11 @@ def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
         entry = document.value
         if isinstance(entry, BuildEntry) and entry.recipe not in recipes:
             problems.append(_problem(document, "recipe", unknown("recipe", entry.recipe, sorted(recipes))))
-        elif isinstance(entry, BuildEntry) and "bios" in entry.loaders and resolved[entry.recipe].xen is not None:
-            problems.append(_problem(document, "loaders", "must not have bios: the recipe's Xen starts from UEFI only"))
+        elif isinstance(entry, BuildEntry) and (xen := resolved[entry.recipe].xen) is not None:
+            name, other = ("UEFI", "bios") if xen.loader == "uefi" else ("a BIOS", "uefi")
+            if other in entry.loaders:
+                why = f"must not have {other}: the recipe's Xen starts from {name} only"
+                problems.append(_problem(document, "loaders", why))
         if isinstance(entry, PublishedEntry) and entry.checksums and entry.checksums.signature:
             key = entry.checksums.signature.key
             if key not in keys:

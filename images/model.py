@@ -114,14 +114,20 @@ class EditedFile(Strict):
 
 
 class XenLoader(Strict):
-    """The firmware starts Xen instead of a boot loader, and Xen the image's kernel as its first domain.
+    """Xen is started instead of the image's kernel, and starts that as its first domain.
 
-    `image` is Xen as an EFI program, a file of a package; `options` is Xen's own command line.
+    `image` is a file of a package: Xen as an EFI program (`.efi`), started by the firmware, or packed (`.gz`), started by the
+    BIOS's loader. `options` is Xen's own command line.
     """
 
     image: AbsolutePath
     options: tuple[KernelArgument, ...] = ()
     reason: Text
+
+    @property
+    def loader(self) -> Literal["uefi", "bios"]:
+        """What starts it."""
+        return "uefi" if self.image.endswith(".efi") else "bios"
 
 
 class Recipe(Strict):

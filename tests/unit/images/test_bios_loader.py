@@ -69,6 +69,16 @@ def test_without_it_there_is_nothing_that_a_bios_would_start(tmp_path: Path) -> 
     assert attributes(disk) == [None, None]
 
 
+def test_xen_lies_beside_the_kernel_with_what_loads_it(tmp_path: Path) -> None:
+    for name in ("kernel", "initrd", "xen"):
+        (tmp_path / name).write_bytes(name.encode())
+    bios_loader.lay_out(tmp_path / "esp", MENU, tmp_path / "kernel", tmp_path / "initrd", tmp_path / "xen")
+    folder = tmp_path / "esp" / bios_loader.FOLDER
+    assert (folder / "xen.gz").read_bytes() == b"xen"
+    # Both are programs of SYSLINUX 6: 32-bit ELF.
+    assert [(folder / name).read_bytes()[:5] for name in ("mboot.c32", "libcom32.c32")] == [b"\x7fELF\x01"] * 2
+
+
 def test_the_menu_waits_for_nobody_and_speaks_on_the_serial_port() -> None:
     lines = [line.strip() for line in MENU.splitlines()]
     assert {"SERIAL 0 115200", "PROMPT 0", "DEFAULT a-guest", "LABEL a-guest"} <= set(lines)

@@ -166,9 +166,13 @@ def test_a_loader_for_a_bios_is_told() -> None:
     assert told == {"debian-12": True, "debian-11": False}
 
 
-def test_xen_is_not_started_by_a_bios(overlay: Path) -> None:
-    _write(overlay, _BUILD.replace("recipe: debian", "recipe: lab-xen") + "loaders: [uefi, bios]\n")
-    with pytest.raises(Mistakes, match=r"mine\.yaml:8: loaders: must not have bios"):
+@pytest.mark.parametrize(
+    ("recipe", "other", "what"), [("lab-xen", "bios", "UEFI"), ("lab-xen-intel", "uefi", "a BIOS")]
+)
+def test_each_xen_is_started_in_its_own_way(overlay: Path, recipe: str, other: str, what: str) -> None:
+    _write(overlay, _BUILD.replace("recipe: debian", f"recipe: {recipe}") + "loaders: [uefi, bios]\n")
+    message = rf"mine\.yaml:8: loaders: must not have {other}: the recipe's Xen starts from {what} only"
+    with pytest.raises(Mistakes, match=message):
         load_catalogue([overlay])
 
 

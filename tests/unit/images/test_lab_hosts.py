@@ -9,10 +9,11 @@ import pytest
 
 from images import load_catalogue
 from images.archive import Member, write_tar
+from images.bios_loader import bios_menu
 from images.edit import edited_files
 from images.faults import ImageFault
 from images.model import EditedFile, PlannedBuild, Recipe
-from images.tree import write_units, xen_menu
+from images.tree import boot_arguments, write_units, xen_menu
 from matrix.load import load
 
 MAP = "<cpus>\n    <feature name='sep'/>\n    <feature name='sse'/>\n</cpus>\n"
@@ -72,7 +73,19 @@ def test_xen_is_told_its_options_and_the_first_domains_kernel() -> None:
     assert menu[4:] == ["kernel=vmlinuz root=PARTUUID=1234 ro console=hvc0 clocksource=xen", "ramdisk=initrd.img"]
 
 
-@pytest.mark.parametrize("name", ["lab-kvm", "lab-kvm-intel", "lab-xen"])
+def test_a_bios_starts_xen_with_its_options_and_the_first_domains_kernel() -> None:
+    plan = load_catalogue()["lab-xen-intel"]
+    assert isinstance(plan, PlannedBuild)
+    assert plan.recipe.xen is not None
+    menu = bios_menu(plan.id, boot_arguments(plan.entry, "1234"), plan.recipe.xen.options).splitlines()
+    assert menu[3:5] == ["LABEL lab-xen-intel", "    KERNEL mboot.c32"]
+    xen, kernel, initrd = menu[5].split(" --- ")
+    assert xen.startswith("    APPEND xen.gz console=com1 com1=115200,8n1,0x3f8,0 clocksource=acpi ")
+    assert kernel.startswith("vmlinuz root=PARTUUID=1234 ro console=hvc0 clocksource=xen ")
+    assert initrd == "initrd.img"
+
+
+@pytest.mark.parametrize("name", ["lab-kvm", "lab-kvm-intel", "lab-xen", "lab-xen-intel"])
 def test_everything_done_to_a_lab_host_is_told(name: str) -> None:
     plan = load_catalogue()[name]
     assert isinstance(plan, PlannedBuild)
@@ -86,7 +99,7 @@ def test_everything_done_to_a_lab_host_is_told(name: str) -> None:
 def test_every_lab_host_has_its_image_and_says_what_cpu_it_needs() -> None:
     catalogue, hosts = load_catalogue(), load().lab_hosts
     built = {spec.image for spec in hosts.values() if isinstance(catalogue[spec.image], PlannedBuild)}
-    assert {"lab-kvm", "lab-kvm-intel", "lab-xen"} <= built
+    assert {"lab-kvm", "lab-kvm-intel", "lab-xen", "lab-xen-intel"} <= built
     for name in ("lab-kvm", "lab-xen"):
         cpu = hosts[name].cpu
         assert cpu is not None
