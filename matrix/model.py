@@ -342,6 +342,14 @@ class MeasuredHost(HostSpec):
     layers: dict[str, FeatureLayers] = Field(default_factory=dict)
     reasons: dict[str, str] = Field(default_factory=dict)
 
+    def lacking(self, feature: str, hypervisor: str) -> str | None:
+        """Why guests of `hypervisor` do not have `feature` here; None where nothing is known against it."""
+        names = (f"feature.{feature}.{hypervisor}", f"feature.{feature}")
+        known = next((name for name in names if name in self.capabilities), None)
+        if known is None or self.capabilities[known] is not False:
+            return None
+        return self.reasons.get(known, "so it was measured")
+
 
 class Binding(Strict):
     """A cell and the host that will run it, or the one reason why none does.

@@ -133,3 +133,22 @@ def test_the_extension_none_is_a_word_too() -> None:
 )
 def test_what_a_host_lacks_it_may_lack_for_one_hypervisor_only(measured: dict[str, bool], reason: str | None) -> None:
     assert first_unmet(["save"], capabilities_of(cell(), host("h", **measured))) == reason
+
+
+@pytest.mark.parametrize(
+    ("measured", "why"),
+    [
+        ({"feature.direct_boot.xen-hvm": False}, "its processor is odd"),
+        ({"feature.direct_boot": False}, "so it was measured"),
+        ({"feature.direct_boot": False, "feature.direct_boot.xen-hvm": True}, None),
+        ({"feature.direct_boot.xen-pv": False}, None),
+        ({"feature.direct_boot.xen-hvm": None}, None),
+        ({}, None),
+    ],
+)
+def test_a_host_says_what_guests_of_a_hypervisor_do_not_have_there(
+    measured: dict[str, bool | None], why: str | None
+) -> None:
+    reasons = {"feature.direct_boot.xen-hvm": "its processor is odd"}
+    found = host("h").model_copy(update={"capabilities": measured, "reasons": reasons})
+    assert found.lacking("direct_boot", "xen-hvm") == why
