@@ -1,4 +1,4 @@
-"""A lab host whose machine is Bochs: VT-x with and without EPT found, a guest certified with it, and its death noticed."""
+"""Lab hosts whose machine is Bochs: VT-x with and without EPT found, guests certified with it, and its death noticed."""
 
 from __future__ import annotations
 
@@ -61,16 +61,41 @@ def test_vt_x_is_found_and_ept_where_the_processor_has_it(host: str, ept: bool, 
     assert str(found.capabilities["made_by"]).startswith("Bochs ")
 
 
-def test_the_smallest_guest_is_certified_with_vt_x(tmp_path: Path) -> None:
+def test_xen_has_vt_x_and_says_which_guests_it_cannot_start(tmp_path: Path) -> None:
+    done = command(tmp_path, "hosts", "probe", "--json", "lab-xen-intel")
+    assert done.returncode == 0, done.stderr
+    (found,) = TypeAdapter(list[MeasuredHost]).validate_json(done.stdout)
+    offered = {name for name, value in found.capabilities.items() if name.startswith("hypervisor.") and value is True}
+    assert offered == {"hypervisor.xen-pv", "hypervisor.xen-pvh", "hypervisor.xen-hvm"}
+    assert found.capabilities["extension.vmx"] is True
+    assert found.capabilities["feature.direct_boot.xen-hvm"] is False
+    assert str(found.capabilities["made_by"]).startswith("Bochs ")
+
+
+@pytest.mark.parametrize("cell", ["minimal+kvm+vmx", "minimal+xen-pvh+vmx"])
+@pytest.mark.parametrize("vcpus", [1, 2])
+def test_the_smallest_guest_is_certified_with_vt_x(cell: str, vcpus: int, tmp_path: Path) -> None:
+    """With two processors one of the guest's waits for the other with its interrupts off, which once stopped the machine."""
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "profiles.yaml").write_text(f"profiles: [{{id: lab, required: [{', '.join(PROBES)}]}}]")
-    words = ["--matrix", str(mine), "--profile", "lab", "--hosts", "software-intel", "--cell", "minimal+kvm+vmx"]
+    guest = (CHECKOUT / "matrix" / "guests" / "minimal.yaml").read_text()
+    assert "vcpus: 1," in guest
+    (mine / "guests").mkdir()
+    (mine / "guests" / "minimal.yaml").write_text(guest.replace("vcpus: 1,", f"vcpus: {vcpus},"))
+    words = ["--matrix", str(mine), "--profile", "lab", "--hosts", "software-intel", "--cell", cell]
     done = command(tmp_path, "run", *words, "-n1", "--no-html", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stdout + done.stderr
     events = [json.loads(line) for line in (tmp_path / "out" / "events.jsonl").read_text().splitlines()]
     (decided,) = [event for event in events if event["event"] == "cell_decided"]
-    assert (decided["cell"], decided["verdict"]) == ("minimal+kvm+vmx", "certified")
+    assert (decided["cell"], decided["verdict"]) == (cell, "certified")
+
+
+def test_a_guest_that_xen_cannot_start_there_says_why(tmp_path: Path) -> None:
+    words = ["--hosts", "lab-xen-intel", "--cell", "minimal+xen-hvm+vmx", "-k", "cold_boot", "--no-html"]
+    done = command(tmp_path, "run", *words, "--out", str(tmp_path / "out"))
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "host lab-xen-intel starts no xen-hvm guest from a kernel outside of it: QEMU's loader" in done.stdout
 
 
 def test_a_bochs_that_dies_is_a_host_that_is_lost(tmp_path: Path) -> None:
