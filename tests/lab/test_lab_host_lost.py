@@ -113,7 +113,8 @@ def kill_until_given_up(run: subprocess.Popen[str], evidence: Path) -> None:
     given_up = evidence / "lost-hosts" / f"lab-kvm@{CELL}.before"
     while run.poll() is None and not given_up.exists():
         for pid in lab_host_processes(evidence) - killed:
-            os.kill(pid, signal.SIGSEGV)
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(pid, signal.SIGSEGV)
             killed.add(pid)
         time.sleep(0.1)
 
@@ -140,6 +141,7 @@ def test_a_lab_host_that_dies_while_it_starts(tmp_path: Path) -> None:
         printed, events = told(run, tmp_path)
     (move,) = of_kind("cell_moved", events)
     assert (move["lost"], move["host"]) == ("lab-kvm", "lab-kvm"), printed
-    assert "ended by itself" in move["reason"]
+    # libvirt's word for it while it starts the domain, ours for it later.
+    assert any(words in move["reason"] for words in ("closed the monitor", "ended by itself"))
     (decided,) = of_kind("cell_decided", events)
     assert (decided["verdict"], run.returncode) == ("certified", 0), printed
