@@ -342,13 +342,23 @@ class MeasuredHost(HostSpec):
     layers: dict[str, FeatureLayers] = Field(default_factory=dict)
     reasons: dict[str, str] = Field(default_factory=dict)
 
+    def features(self, hypervisor: str) -> dict[str, str]:
+        """The names of the capabilities that say what guests of `hypervisor` have here, by feature.
+
+        One for that hypervisor alone goes before one for all.
+        """
+        told = [
+            name.removeprefix("feature.").partition(".") for name in self.capabilities if name.startswith("feature.")
+        ]
+        found = {feature: f"feature.{feature}" for feature, _, only in told if not only}
+        return found | {feature: f"feature.{feature}.{only}" for feature, _, only in told if only == hypervisor}
+
     def lacking(self, feature: str, hypervisor: str) -> str | None:
         """Why guests of `hypervisor` do not have `feature` here; None where nothing is known against it."""
-        names = (f"feature.{feature}.{hypervisor}", f"feature.{feature}")
-        known = next((name for name in names if name in self.capabilities), None)
-        if known is None or self.capabilities[known] is not False:
+        name = self.features(hypervisor).get(feature)
+        if name is None or self.capabilities[name] is not False:
             return None
-        return self.reasons.get(known, "so it was measured")
+        return self.reasons.get(name, "so it was measured")
 
 
 class Binding(Strict):

@@ -112,11 +112,8 @@ def capabilities_of(cell: Cell, host: MeasuredHost | None = None) -> dict[str, C
     guest = cell.guest
     found: dict[str, Capability] = dict.fromkeys(cell.hypervisor.offers, True)
     measured = host.capabilities if host is not None else {}
-    for name, value in measured.items():
-        if name.startswith("feature."):
-            feature, _, hypervisor = name.removeprefix("feature.").partition(".")
-            if hypervisor in {"", cell.hypervisor.id}:
-                found[feature] = value
+    if host is not None:
+        found |= {feature: measured[name] for feature, name in host.features(cell.hypervisor.id).items()}
     found["agent"] = found.get("agent", False) if guest.agent else False
     found["shell"] = guest.login.channel != "none"
     words: dict[str, str] = {
