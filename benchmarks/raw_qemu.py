@@ -89,8 +89,8 @@ def raw_boot(guests: Sequence[Guest], deadline: Deadline) -> list[float]:
     return [seconds[console] for console in consoles]
 
 
-def plumbing_in(scratch: Path, definition: Definition, disk: Path) -> Plumbing:
-    """A guest on this machine whose root disk is `disk`, and all of whose sockets are in `scratch`."""
+def plumbing_in(scratch: Path, definition: Definition, disk: Path, host: Host) -> Plumbing:
+    """A guest on this machine, as `host` runs them, whose root disk is `disk`, and all of whose sockets are in `scratch`."""
     return Plumbing(
         name=f"bench-{scratch.name}",
         uuid=str(uuid.uuid4()),
@@ -100,6 +100,7 @@ def plumbing_in(scratch: Path, definition: Definition, disk: Path) -> Plumbing:
         console_socket=scratch / "console",
         agent_socket=scratch / "agent",
         ports={name: scratch / name for name in (SHELL_PORT, ERRORS_PORT)},
+        emulator=host.connection.emulator,
     )
 
 
@@ -107,9 +108,8 @@ def _boot(guest: Guest, stack: ExitStack) -> Path:
     """Start it; returns the file that its console is written to."""
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="b", dir=runtime_dir())))
     definition, image = guest.definition, guest.image
-    plumbing = replace(
-        plumbing_in(scratch, definition, scratch / "root.qcow2"), kernel=image.kernel, initrd=image.initrd
-    )
+    plumbing = plumbing_in(scratch, definition, scratch / "root.qcow2", guest.host)
+    plumbing = replace(plumbing, kernel=image.kernel, initrd=image.initrd)
     sockets = PortSockets(plumbing.ports[SHELL_PORT], plumbing.ports[ERRORS_PORT])
     stack.enter_context(closing(sockets))
     ThisMachine().create_overlay(

@@ -111,7 +111,7 @@ class _Bench:
 
 def _raw_restore(host: Host, definition: Definition, checkpoint: Checkpoint, scratch: Path, disks: Path) -> float:
     disk = disks / f"raw-{scratch.name}.qcow2"
-    plumbing = plumbing_in(scratch, definition, disk)
+    plumbing = plumbing_in(scratch, definition, disk, host)
     xml = QemuDriver().rewired_xml(checkpoint.domain_xml.read_text(), definition, plumbing)
     command = command_line(host, xml, scratch / "monitor")
     ports = PortSockets(plumbing.ports[SHELL_PORT], plumbing.ports[ERRORS_PORT])

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from cli.image_listing import TITLES, kind_word, listing, size_text
 from images import Catalogue, PublishedEntry, Source, Store, UserEntry, load_catalogue
+from images.emulator import Emulator
 from images.importing import import_image
 from images.manifest import Manifest
 from images.pinning import find_pin, write_pin
@@ -263,15 +264,15 @@ def _way(source: Source) -> str:
     )
 
 
-def _kvm_works() -> bool:
-    from fixtures.accelerator import kvm_works  # noqa: PLC0415 -- only an installation needs to know
+def _emulator() -> Emulator:
+    from fixtures.emulator import installer_emulator  # noqa: PLC0415 -- only an installation needs to know
 
-    return kvm_works()
+    return installer_emulator()
 
 
 @contextmanager
 def _store() -> Iterator[Store]:
-    store = Store(cache_dir(), _kvm_works)
+    store = Store(cache_dir(), _emulator)
     try:
         yield store
     finally:

@@ -76,9 +76,9 @@ def build_installed(entry: InstallEntry, place: Workplace) -> Installed:
         reboots=answers.reboots,
         question=answers.question,
     )
-    kvm = place.kvm_works()
-    with report.task(f"{entry.id}: installing ({'KVM' if kvm else 'software translation, which takes long'})"):
-        install(machine, room, log=log, seconds=entry.minutes * 60, report=report, name=entry.id, kvm=kvm)
+    emulator = place.emulator()
+    with report.task(f"{entry.id}: installing ({'KVM' if emulator.kvm else 'software translation, which takes long'})"):
+        install(machine, room, log=log, seconds=entry.minutes * 60, report=report, name=entry.id, emulator=emulator)
     with report.task(f"{entry.id}: writing the disk"):
         to_qcow2(room / "disk", work / "disk", "qcow2")
     lines = [f"installed by {origin}, unattended ({entry.answers}, answers {_digest(entry, place.keys)})"]

@@ -15,11 +15,10 @@ from typing import Literal
 
 from images.answers import WORD
 from images.command import child_environment, tied_to_us
+from images.emulator import Emulator
 from images.faults import ImageFault
 from images.installer_console import InstallerConsole
 from images.progress import Reporter
-
-EMULATOR = "qemu-system-x86_64"
 
 _CPU = {
     # x86-64-v2 (psABI) plus AES, and nothing beyond it: as for guests under TCG (docs/boot-time.md).
@@ -51,15 +50,15 @@ class Machine:
     patience: float = 60.0
     """Seconds after which a question that is the last thing on the console is taken to wait for a person."""
 
-    def command(self, console: int, word: int, *, kvm: bool) -> list[str]:
+    def command(self, console: int, word: int, emulator: Emulator) -> list[str]:
         """QEMU's command line; `console` and `word` are descriptors of sockets for the two serial ports."""
         virtio = self.disk_bus == "virtio"
         disk = "virtio-blk-pci" if virtio else "ide-hd,bus=ide.0"
         return [
-            *(EMULATOR, "-name", "guestcert-installer", "-machine", "q35", "-nodefaults", "-no-user-config"),
-            *(("-accel", "kvm", "-cpu", "host") if kvm else ("-accel", "tcg", "-cpu", _CPU[self.cpu])),
+            *(emulator.path, "-name", "guestcert-installer", "-machine", "q35", "-nodefaults", "-no-user-config"),
+            *(("-accel", "kvm", "-cpu", "host") if emulator.kvm else ("-accel", "tcg", "-cpu", _CPU[self.cpu])),
             # One in software: a kernel that patched its code for a changed clock died of it with two (QEMU 7.2, Linux 6.12).
-            *("-smp", "2" if kvm else "1", "-m", str(self.memory_mib), "-display", "none", "-rtc", "base=utc"),
+            *("-smp", "2" if emulator.kvm else "1", "-m", str(self.memory_mib), "-display", "none", "-rtc", "base=utc"),
             *([] if self.reboots else ["-no-reboot"]),
             *("-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"),
             *("-chardev", f"socket,id=word,fd={word}", "-serial", "chardev:word"),
@@ -82,7 +81,7 @@ def _cd_rom(number: int, name: str) -> list[str]:
 
 
 def install(
-    machine: Machine, folder: Path, *, log: Path, seconds: float, report: Reporter, name: str, kvm: bool
+    machine: Machine, folder: Path, *, log: Path, seconds: float, report: Reporter, name: str, emulator: Emulator
 ) -> None:
     """Run `machine` in `folder`, where `disk` is its empty disk, until it powers off having said that all went well.
 
@@ -96,7 +95,7 @@ def install(
         ours, theirs = zip(*(_pair(stack) for _ in range(2)), strict=True)
         descriptors = [each.fileno() for each in theirs]
         process = subprocess.Popen(
-            tied_to_us(machine.command(*descriptors, kvm=kvm)),
+            tied_to_us(machine.command(descriptors[0], descriptors[1], emulator)),
             cwd=folder,
             env=child_environment(),
             stdin=subprocess.DEVNULL,

@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import secrets
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +29,7 @@ _VERSION = 1
 
 _LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu",)
+_SCRIPTS = "scripts"
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,35 @@ class ProgramFolder:
         folders = os.pathsep.join(str(self.root / folder) for folder in (*_LIBRARIES, *libraries))
         return [str(self.root / _LOADER), "--library-path", folders, str(self.root / program)]
 
+    def script(self, program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Path:
+        """A script of the name of `program`, for those who know a program by its path only; its folder can go on PATH.
 
-def obtain_programs(cache_dir: Path, suite: str, packages: Sequence[str]) -> ProgramFolder:
+        It puts `arguments` before its own and sets `environment`. Raises ImageFault.
+        """
+        name = Path(program).name
+        loader, *words = self.command(program)
+        settings = [f"{variable}={shlex.quote(value)}" for variable, value in environment.items()]
+        called = shlex.join([loader, "--argv0", name, *words, *arguments])
+        text = "\n".join(["#!/bin/sh", *(f"export {setting}" for setting in settings), f'exec {called} "$@"', ""])
+        path = self.root / _SCRIPTS / name
+        try:
+            if not path.exists() or path.read_text() != text:  # whoever asks for it often finds the same file
+                path.parent.mkdir(exist_ok=True)
+                partial = path.with_name(f".{name}.{secrets.token_hex(4)}")
+                partial.write_text(text)
+                partial.chmod(0o755)
+                partial.rename(path)
+        except OSError as error:
+            raise ImageFault(f"{path}: cannot be written: {error.strerror or error}") from error
+        return path
+
+
+def obtain_programs(
+    cache_dir: Path, suite: str, packages: Sequence[str], report: Callable[[str], None] | None = None
+) -> ProgramFolder:
     """The folder with `packages` of Debian's `suite` and what they depend on; from the cache if it is there.
 
-    Packages are verified by apt with the Debian archive keys. Raises ImageFault.
+    `report` is told when it is not, for fetching them takes a while. Packages are verified by apt with the Debian archive keys. Raises ImageFault.
     """
     wanted = json.dumps([_VERSION, suite, sorted(packages)])
     folder = cache_dir / "programs" / hashlib.sha256(wanted.encode()).hexdigest()[:32]
@@ -52,6 +79,8 @@ def obtain_programs(cache_dir: Path, suite: str, packages: Sequence[str]) -> Pro
         folder.parent.mkdir(exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not folder.exists():
+                if report is not None:
+                    report(f"unpacking {packages[0]} of Debian {suite} into the cache (once)")
                 _make(folder, suite, packages)
     except OSError as error:
         raise ImageFault(f"{folder}: cannot be made: {error.strerror or error}") from error

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from images.emulator import EMULATOR, Emulator
 from images.examine import examine
 from images.faults import ImageFault
 from images.forms import Obtainable, Source
@@ -44,18 +45,18 @@ from images.workplace import Workplace
 from images.workspace import Workspaces, remove_tree
 
 
-def _never() -> bool:
-    return False
+def _own() -> Emulator:
+    return Emulator(EMULATOR, kvm=False)
 
 
 class Store:
     """The cache under `cache_dir`. One object per process is enough; images obtained stay in use until `close`.
 
-    `kvm_works` is asked before an installer is run: whether KVM really runs guests here, and not only seems to.
+    `emulator` is asked before an installer is run: in what, and whether KVM really runs guests here, and not only seems to.
     """
 
-    def __init__(self, cache_dir: Path, kvm_works: Callable[[], bool] = _never) -> None:
-        self._kvm_works = kvm_works
+    def __init__(self, cache_dir: Path, emulator: Callable[[], Emulator] = _own) -> None:
+        self._emulator = emulator
         self._root = cache_dir / "images"
         self._cache_dir = cache_dir
         self._in_use: dict[str, UseLock] = {}
@@ -166,7 +167,7 @@ class Store:
 
     def _make(self, source: Obtainable, key: str, report: Reporter) -> Manifest:
         with self._workspaces.open(key) as work:
-            place = Workplace(work, self._root / "partial" / key, key, self.keys, report, self._kvm_works)
+            place = Workplace(work, self._root / "partial" / key, key, self.keys, report, self._emulator)
             try:
                 made = make(source, place)
             except ImageFault as fault:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from images.emulator import Emulator
 from images.keys import IdentityKeys
 from images.progress import Reporter
 
@@ -14,7 +15,7 @@ from images.progress import Reporter
 class Workplace:
     """Where an image is made: an empty folder, a prefix for downloads that outlive it, its key, and the cache's keys.
 
-    `kvm_works` tells whether KVM really runs guests on this machine; it is asked only when a guest is to be run.
+    `emulator` tells what an installer runs in on this machine; it is asked only when one is to be run.
     """
 
     work: Path
@@ -22,7 +23,7 @@ class Workplace:
     key: str
     keys: IdentityKeys
     report: Reporter
-    kvm_works: Callable[[], bool]
+    emulator: Callable[[], Emulator]
 
     def partial_of(self, name: str) -> Path:
         """Where an unfinished download is kept."""

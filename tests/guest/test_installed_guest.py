@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.accelerator import kvm_works
 from fixtures.deadline import Deadline
+from fixtures.emulator import installer_emulator
 from fixtures.guest import Guest, State
 from fixtures.host import Host
 from images import Image, InstallEntry, Store, load_catalogue
@@ -34,7 +34,7 @@ def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Image]
     assert isinstance(entry, InstallEntry)
     assert entry.package is not None
     entry = through(ADDRESS, entry)
-    with closing(Store(cache_dir(), kvm_works)) as store:
+    with closing(Store(cache_dir(), installer_emulator)) as store:
         if store.known(entry) is not None:
             yield store.obtain(entry)
             return

@@ -15,6 +15,7 @@ import pytest
 
 from images import ImageFault, InstallEntry, Store
 from images.answers import WORD
+from images.emulator import Emulator
 from images.forms import PublishedFile
 from images.installer_console import InstallerConsole
 from images.installer_machine import Machine, install
@@ -23,6 +24,7 @@ from tests.documentation import CHECKOUT
 from tests.unit.images.machine_programs import HALT, POWER_OFF, RESET, first_time, kernel, say, word
 
 DONE = word(f"{WORD}\n".encode())
+OWN = Emulator("qemu-system-x86_64", kvm=False)
 LONG = 120.0
 """Seconds within which a busy machine starts QEMU."""
 
@@ -43,7 +45,7 @@ def run(room: Path, *steps: bytes, machine: Machine = MACHINE, seconds: float = 
     """Run a kernel of `steps`; what it said on its console."""
     (room / "kernel").write_bytes(kernel(*steps))
     log = room / "log"
-    install(machine, room, log=log, seconds=seconds, report=SilentReporter(), name="acme", kvm=False)
+    install(machine, room, log=log, seconds=seconds, report=SilentReporter(), name="acme", emulator=OWN)
     return log.read_bytes().decode()
 
 
@@ -111,10 +113,11 @@ def test_nothing_is_left_of_an_installation_whose_owner_ends(room: Path, number:
     log = room / "log"
     os.mkfifo(log)
     program = (
-        "import sys; from pathlib import Path; from images.installer_machine import Machine, install\n"
+        "import sys; from pathlib import Path; from images.emulator import Emulator; from images.installer_machine import Machine, install\n"
         "from images.progress import SilentReporter\n"
         "room = Path(sys.argv[1]); machine = Machine('virtio', 64, 'x86-64-v2', kernel='kernel')\n"
-        "try: install(machine, room, log=room / 'log', seconds=300, report=SilentReporter(), name='acme', kvm=False)\n"
+        "emulator = Emulator('qemu-system-x86_64', kvm=False)\n"
+        "try: install(machine, room, log=room / 'log', seconds=300, report=SilentReporter(), name='acme', emulator=emulator)\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
     )
     owner = subprocess.Popen([sys.executable, "-P", "-c", program, room], cwd=room, env=_environment())
@@ -215,18 +218,18 @@ def test_what_was_not_installed_is_no_image(store: Store, cache: Path, tmp_path:
 def test_kvm_is_used_where_it_really_works_and_asked_for_only_then(cache: Path, tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def works() -> bool:
+    def emulator() -> Emulator:
         asked.append("kvm")
-        return False
+        return OWN
 
-    store = Store(cache, works)
+    store = Store(cache, emulator)
     installed = entry(tmp_path, DONE, POWER_OFF)
     store.obtain(installed)
     store.obtain(installed)
     store.close()
     assert asked == ["kvm"]
-    assert "kvm" in MACHINE.command(3, 4, kvm=True)
-    assert "kvm" not in MACHINE.command(3, 4, kvm=False)
+    assert "kvm" in MACHINE.command(3, 4, Emulator("qemu", kvm=True))
+    assert "kvm" not in MACHINE.command(3, 4, OWN)
 
 
 def test_everything_that_decides_is_part_of_the_key(store: Store, tmp_path: Path) -> None:
@@ -284,7 +287,7 @@ def test_what_windows_needs_is_there(tmp_path: Path) -> None:
     windows = entry(tmp_path, POWER_OFF, **fields)
     assert windows.files.keys() == {"iso", "drivers"}
     machine = dataclasses.replace(MACHINE, kernel=None, cd_roms=("iso", "answers.iso", "drivers"), reboots=True)
-    command = " ".join(machine.command(3, 4, kvm=False))
+    command = " ".join(machine.command(3, 4, OWN))
     assert "-device VGA" in command
     assert "-no-reboot" not in command
     assert command.index("drive=disk,bootindex=1") < command.index("drive=cd1,bootindex=2")
