@@ -30,8 +30,8 @@ def nocloud_iso(path: Path, image: Image, hostname: str, instance_id: str, packa
         "ssh_keys": {"ed25519_private": host_key, "ed25519_public": image.host_public_key},
         "ssh_authorized_keys": [image.ssh_public_key],
         "users": [{"name": "root", "ssh_authorized_keys": [image.ssh_public_key]}],
-        "package_update": bool(packages),
-        "packages": list(packages),
+        # An empty list is none by cloud-init's schema, of which it warns on the console.
+        **({"package_update": True, "packages": list(packages)} if packages else {}),
         "growpart": {"mode": "auto"},
     }
     meta_data = {"instance-id": instance_id, "local-hostname": hostname}

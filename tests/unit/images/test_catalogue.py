@@ -261,6 +261,8 @@ def test_mistakes_in_an_address_are_named(overlay: Path, old: str, new: str, mes
         ("dropped", [{"paths": ["/../x"], "reason": "why not"}]),
         ("initramfs", {"include": ["a b"], "reason": "why not"}),
         ("initramfs", {"omit": ["hwdb"], "reason": "why not"}),
+        ("initramfs", {"install": ["/etc/x"], "reason": "why not"}),
+        ("initramfs", {"tool": "dracut", "install": ['/etc/x" ; y="'], "reason": "why not"}),
         ("initramfs", {"tool": "dracut", "modules": "dep", "reason": "why not"}),
     ],
 )

@@ -157,8 +157,16 @@ def test_a_seed_carries_the_pinned_keys(image: Image, tmp_path: Path) -> None:
     assert data["ssh_keys"]["ed25519_public"] == image.host_public_key
     assert data["ssh_keys"]["ed25519_private"] == image.host_private_key.read_text(encoding="ascii")
     assert data["ssh_authorized_keys"] == [image.ssh_public_key]
+    assert "packages" not in data  # cloud-init's schema wants at least one
     assert yaml.safe_load((out / "meta-data").read_text(encoding="utf-8"))["instance-id"] == "id-1"
     assert [each.name for each in tmp_path.glob(".seed-*")] == []
+
+
+def test_a_seed_may_ask_for_packages(image: Image, tmp_path: Path) -> None:
+    nocloud_iso(tmp_path / "seed.iso", image, "guest", "id-1", packages=("fio",))
+    _output("xorriso", "-osirrox", "on", "-indev", tmp_path / "seed.iso", "-extract", "/", tmp_path / "out")
+    data = yaml.safe_load((tmp_path / "out" / "user-data").read_text(encoding="utf-8"))
+    assert (data["package_update"], data["packages"]) == (True, ["fio"])
 
 
 def test_keys_are_made_once_and_kept_private(tmp_path: Path) -> None:
