@@ -40,6 +40,11 @@ BENCHMARKS: Mapping[str, tuple[Figure, ...]] = {
         Figure("over_raw_boot", "cold boot over raw QEMU", "x"),
         Figure("over_cold_boot", "restore over cold boot", "x"),
     ),
+    "emulator": (
+        Figure("boot_s", "cold boot of debian-12-sysvinit in the QEMU chosen for guests", "s", 20.0),
+        Figure("own_boot_s", "the same in the machine's own QEMU", "s"),
+        Figure("over_own", "the chosen one over the machine's own", "x", 1.0),
+    ),
     "smoke": (
         Figure("smoke_s", "warm smoke run of debian-12 and debian-13", "s", 40.0),
         Figure("raw_boots_s", "raw QEMU, both guests booted side by side to their login prompts", "s"),
