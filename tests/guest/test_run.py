@@ -33,7 +33,7 @@ def tell():
     (qemu,) = [
         process.pid
         for process in psutil.process_iter(["cmdline", "name"])
-        if process.info["name"].startswith("qemu") and any(mine in word for word in process.info["cmdline"] or ())
+        if process.info["name"].startswith(("qemu", "ld-linux")) and any(mine in word for word in process.info["cmdline"] or ())
     ]
     with open(os.environ["OUTAGE_FIFO"], "w") as fifo:
         json.dump({"worker": os.getpid(), "qemu": qemu}, fifo)
@@ -157,7 +157,8 @@ class Lab:
         return [
             process
             for process in psutil.process_iter(["cmdline", "name"])
-            if process.info["name"].startswith("qemu") and str(self.runtime) in " ".join(process.info["cmdline"] or ())
+            if process.info["name"].startswith(("qemu", "ld-linux"))
+            and str(self.runtime) in " ".join(process.info["cmdline"] or ())
         ]
 
     def left_behind(self) -> list[str]:

@@ -64,7 +64,7 @@ class Kept:
         return [
             process
             for process in psutil.process_iter(["cmdline", "name"])
-            if (process.info["name"] or "").startswith("qemu")
+            if (process.info["name"] or "").startswith(("qemu", "ld-linux"))
             and any(f"{self.runtime}/" in word for word in process.info["cmdline"] or ())
         ]
 
