@@ -48,6 +48,11 @@ class Lab:
         assert self._image.kernel is not None
         initrd = self.folder / "initrd"
         initrd.write_bytes(self._image.initrd.read_bytes() + added)
+        # A cache of its own, but for QEMU, which would be unpacked in each test.
+        programs = cache_dir() / "programs"
+        programs.mkdir(exist_ok=True)
+        (self.folder / "cache").mkdir()
+        (self.folder / "cache" / "programs").symlink_to(programs)
         for kind in ("guests", "images"):
             (self.folder / "lab" / kind).mkdir(parents=True)
         (self.folder / "lab" / "images" / "small.yaml").write_text(

@@ -57,6 +57,7 @@ def test_command_does_what_the_page_says(command: Documented, workplace: Path) -
             **os.environ,
             "GUESTCERT_CACHE_DIR": str(workplace / "cache"),
             "GUESTCERT_RUNTIME_DIR": str(workplace / "rt"),
+            "GUESTCERT_QEMU": "machine",  # the other one would be fetched into this cache
         },
         capture_output=True,
         text=True,

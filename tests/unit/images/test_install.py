@@ -122,6 +122,7 @@ def test_an_installed_image_is_built_by_name_and_listed_with_its_form(
     """As people type it: the command line, too, says whether KVM really works."""
     monkeypatch.setenv("GUESTCERT_CACHE_DIR", str(cache))
     monkeypatch.setenv("GUESTCERT_RUNTIME_DIR", str(tmp_path / "rt"))
+    monkeypatch.setenv("GUESTCERT_QEMU", "machine")
     medium = iso(tmp_path, {"vmlinuz": kernel(word(DONE), POWER_OFF), "initrd": b"initrd"})
     described = entry(answers="preseed", iso=medium | {"kernel": "/vmlinuz", "initrd": "/initrd"})
     folder = tmp_path / "lab/images"
