@@ -12,8 +12,8 @@ from fixtures.host import Host
 from images import Image
 from matrix.model import Cell
 
-PATIENT = 150.0
-"""Half of it is spent on knocking at SSH before the agent is asked; a boot takes 20 to 40 s."""
+PATIENT = 100.0
+"""Half of it is spent on knocking at SSH before the agent is asked; a boot takes 10 to 40 s."""
 
 
 def test_without_a_network_the_agent_is_the_way_in(
