@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from filelock import FileLock
 from images.command import run
 from images.faults import ImageFault
 from images.tree import extract_packages
+from matrix.places import write_whole
 
 _VERSION = 1
 """Part of the key: raise it when the code here changes what comes out."""
@@ -44,7 +44,7 @@ class ProgramFolder:
         return [str(self.root / _LOADER), "--library-path", folders, str(self.root / program)]
 
     def script(self, program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Path:
-        """A script of the name of `program`, for those who know a program by its path only; its folder can go on PATH.
+        """A script of the name of `program`, for those who know a program by its path only.
 
         It puts `arguments` before its own and sets `environment`. Raises ImageFault.
         """
@@ -57,10 +57,7 @@ class ProgramFolder:
         try:
             if not path.exists() or path.read_text() != text:  # whoever asks for it often finds the same file
                 path.parent.mkdir(exist_ok=True)
-                partial = path.with_name(f".{name}.{secrets.token_hex(4)}")
-                partial.write_text(text)
-                partial.chmod(0o755)
-                partial.rename(path)
+                write_whole(path, text, 0o755)
         except OSError as error:
             raise ImageFault(f"{path}: cannot be written: {error.strerror or error}") from error
         return path
@@ -71,7 +68,8 @@ def obtain_programs(
 ) -> ProgramFolder:
     """The folder with `packages` of Debian's `suite` and what they depend on; from the cache if it is there.
 
-    `report` is told when it is not, for fetching them takes a while. Packages are verified by apt with the Debian archive keys. Raises ImageFault.
+    `report` is told when it is not, for fetching them takes a while. Packages are verified by apt with the Debian archive
+    keys. Raises ImageFault.
     """
     wanted = json.dumps([_VERSION, suite, sorted(packages)])
     folder = cache_dir / "programs" / hashlib.sha256(wanted.encode()).hexdigest()[:32]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import tempfile
 from pathlib import Path
@@ -18,6 +19,15 @@ def cache_dir() -> Path:
     )
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def write_whole(path: Path, text: str, mode: int | None = None) -> None:
+    """Write `text` to `path`, of which nobody sees a part; with permissions `mode`, by default the usual ones. Raises OSError."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    partial.write_text(text)
+    if mode is not None:
+        partial.chmod(mode)
+    partial.rename(path)
 
 
 def runtime_dir() -> Path:
