@@ -148,6 +148,7 @@ def test_the_initramfs_is_configured_for_what_makes_it(tmp_path: Path) -> None:
     assert written[0] == "etc/dracut.conf.d/guestcert.conf"
     assert {'hostonly="no"', 'compress="zstd"'} < set(written[1].splitlines())
     assert " virtio_blk " in next(line for line in written[1].splitlines() if line.startswith("drivers="))
+    assert 'remove_items+=" /usr/lib/x86_64-linux-gnu/libbpf.so.1 "' in written[1].splitlines()
     told = "\n".join(catalogue["debian-testing"].adjustments())  # type: ignore[union-attr]
     assert "initramfs by dracut, MODULES=list, zstd, without hwdb, " in told
 
@@ -262,6 +263,7 @@ def test_mistakes_in_an_address_are_named(overlay: Path, old: str, new: str, mes
         ("initramfs", {"include": ["a b"], "reason": "why not"}),
         ("initramfs", {"omit": ["hwdb"], "reason": "why not"}),
         ("initramfs", {"install": ["/etc/x"], "reason": "why not"}),
+        ("initramfs", {"remove": ["/usr/lib/x"], "reason": "why not"}),
         ("initramfs", {"tool": "dracut", "install": ['/etc/x" ; y="'], "reason": "why not"}),
         ("initramfs", {"tool": "dracut", "modules": "dep", "reason": "why not"}),
     ],

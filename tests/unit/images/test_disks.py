@@ -158,6 +158,7 @@ def test_a_seed_carries_the_pinned_keys(image: Image, tmp_path: Path) -> None:
     assert data["ssh_keys"]["ed25519_private"] == image.host_private_key.read_text(encoding="ascii")
     assert data["ssh_authorized_keys"] == [image.ssh_public_key]
     assert "packages" not in data  # cloud-init's schema wants at least one
+    assert "ssh_pwauth" not in data  # said at all, it has cloud-init start sshd again in the middle of the boot
     assert yaml.safe_load((out / "meta-data").read_text(encoding="utf-8"))["instance-id"] == "id-1"
     assert [each.name for each in tmp_path.glob(".seed-*")] == []
 
