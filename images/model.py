@@ -70,12 +70,13 @@ class Initramfs(Strict):
     """How initramfs-tools (initramfs.conf(5)) or dracut (dracut.conf(5)) is configured before the kernel package is installed.
 
     `include` are modules that are there to be loaded when a device asks for them; none is loaded without a device. `omit`
-    are dracut's own modules that are left out, `install` files that it would leave out.
+    are dracut's own modules that are left out, `install` files that it would leave out, `remove` files that it would take along.
     """
 
     tool: Literal["initramfs-tools", "dracut"] = "initramfs-tools"
     omit: tuple[ModuleName, ...] = ()
     install: tuple[AbsolutePath, ...] = ()
+    remove: tuple[AbsolutePath, ...] = ()
     modules: Literal["most", "dep", "list"] = "most"
     include: tuple[ModuleName, ...] = ()
     compress: Literal["zstd", "lz4", "gzip", "xz"] = "zstd"
@@ -87,13 +88,16 @@ class Initramfs(Strict):
             raise ValueError("omit: only dracut has modules of its own")
         if self.install and self.tool != "dracut":
             raise ValueError("install: only dracut has a list of files")
+        if self.remove and self.tool != "dracut":
+            raise ValueError("remove: only dracut takes files out again")
         if self.tool == "dracut" and self.modules == "dep":
             raise ValueError("modules: dracut would look for those of the machine that builds the image")
         return self
 
     def told(self) -> str:
         """One line for the report."""
-        omitted = f", without {', '.join(self.omit)}" if self.omit else ""
+        left_out = (*self.omit, *self.remove)
+        omitted = f", without {', '.join(left_out)}" if left_out else ""
         added = f", with {', '.join(self.install)}" if self.install else ""
         by = "by dracut, " if self.tool == "dracut" else ""
         return f"initramfs {by}MODULES={self.modules}, {self.compress}{omitted}{added}: {self.reason}"

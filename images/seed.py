@@ -24,7 +24,6 @@ def nocloud_iso(path: Path, image: Image, hostname: str, instance_id: str, packa
         "hostname": hostname,
         "preserve_hostname": False,
         "disable_root": False,
-        "ssh_pwauth": False,
         "ssh_deletekeys": True,
         "ssh_genkeytypes": ["ed25519"],
         "ssh_keys": {"ed25519_private": host_key, "ed25519_public": image.host_public_key},

@@ -156,6 +156,7 @@ def write_early(path: Path, initramfs: Initramfs | None) -> None:
         lines += [f'drivers=" {" ".join(initramfs.include)} "'] if initramfs.modules == "list" else []
         lines += [f'omit_dracutmodules+=" {" ".join(initramfs.omit)} "'] if initramfs.omit else []
         lines += [f'install_items+=" {" ".join(initramfs.install)} "'] if initramfs.install else []
+        lines += [f'remove_items+=" {" ".join(initramfs.remove)} "'] if initramfs.remove else []
         members.append(Member("/etc/dracut.conf.d/guestcert.conf", "".join(f"{line}\n" for line in lines)))
     elif initramfs:
         settings = f"MODULES={initramfs.modules}\nCOMPRESS={initramfs.compress}\nRESUME=none\nFSTYPE=ext4\n"
