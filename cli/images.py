@@ -20,6 +20,7 @@ from images.emulator import Emulator
 from images.importing import import_image
 from images.manifest import Manifest
 from images.pinning import find_pin, write_pin
+from images.programs import remove_unused
 from images.progress import Reporter, reporter_for
 from images.supplying import write_supplied
 from matrix.load import load
@@ -173,7 +174,11 @@ def prune(
     all_images: Annotated[
         bool, typer.Option("--all", help="Also images that the catalogue would build again.")
     ] = False,
-    older_than: Annotated[int, typer.Option(min=0, metavar="DAYS", help="Only images at least this old.")] = 0,
+    programs: Annotated[
+        bool,
+        typer.Option("--programs", help="Also QEMU and Bochs unpacked in the cache; the next use fetches today's."),
+    ] = False,
+    older_than: Annotated[int, typer.Option(min=0, metavar="DAYS", help="Only what is at least this old.")] = 0,
     down_to: Annotated[
         int | None, typer.Option(min=0, metavar="GIB", help="Then the oldest of all, until the rest takes no more.")
     ] = None,
@@ -194,6 +199,11 @@ def prune(
                 gone = _remove(store, manifest)
                 freed, total = freed + gone, total - gone
         freed += store.sweep()
+    if programs:
+        names, bytes_freed = remove_unused(cache_dir(), older_than)
+        for name in names:
+            _print(f"programs: removed {name}")
+        freed += bytes_freed
     _print(f"{size_text(freed)} freed")
 
 

@@ -1,8 +1,10 @@
 """Programs of a newer Debian than the machine may run: packages unpacked into the cache, run from there by their own loader.
 
-    programs/KEY/        the packages' files, below usr/ and etc/; written under another name and then renamed
-    programs/KEY.lock    held by whoever makes it
+    programs/NAME/        the packages' files, below usr/ and etc/; written under another name and then renamed
+    programs/NAME.lock    held by whoever makes it
+    programs/NAME.use     held, as one of many, by every process that obtained it, for as long as that lives
 
+What is there stays as it is: the packages of a later day, with their fixes, come when it was removed (`remove_unused`).
 Nothing is installed, nothing is run as root, and the machine's own libraries are not used.
 """
 
@@ -12,16 +14,19 @@ import hashlib
 import json
 import os
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from images.command import run
 from images.faults import ImageFault
+from images.locking import UseLock
 from images.tree import extract_packages
+from images.workspace import remove_tree
 from matrix.places import write_whole
 
 _VERSION = 1
@@ -30,13 +35,16 @@ _VERSION = 1
 _LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu",)
 _SCRIPTS = "scripts"
+_USE = ".use"
+_DAY = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
 class ProgramFolder:
-    """Unpacked packages in `root`."""
+    """Unpacked packages in `root`, which nobody removes while the process lives that has `held` them."""
 
     root: Path
+    held: UseLock | None = field(default=None, compare=False, repr=False)
 
     def command(self, program: str, *libraries: str) -> list[str]:
         """The words that start the program at the path `program` in there, with `libraries` (folders) on its search path."""
@@ -72,7 +80,7 @@ def obtain_programs(
     keys. Raises ImageFault.
     """
     wanted = json.dumps([_VERSION, suite, sorted(packages)])
-    folder = cache_dir / "programs" / hashlib.sha256(wanted.encode()).hexdigest()[:32]
+    folder = cache_dir / "programs" / f"{packages[0]}-{suite}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
     try:
         folder.parent.mkdir(exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
@@ -80,14 +88,46 @@ def obtain_programs(
                 if report is not None:
                     report(f"unpacking {packages[0]} of Debian {suite} into the cache (once)")
                 _make(folder, suite, packages)
+            held = UseLock.shared(folder.with_suffix(_USE))
     except OSError as error:
         raise ImageFault(f"{folder}: cannot be made: {error.strerror or error}") from error
-    return ProgramFolder(folder)
+    return ProgramFolder(folder, held)
+
+
+def remove_unused(cache_dir: Path, older_than: float) -> tuple[list[str], int]:
+    """Remove the folders that no process uses and that were made at least `older_than` days ago; their names, bytes freed.
+
+    Raises ImageFault.
+    """
+    removed, freed = [], 0
+    try:
+        for lock in sorted((cache_dir / "programs").glob("*.lock")):
+            folder = lock.with_suffix("")
+            try:
+                with FileLock(lock, timeout=0):
+                    freed += _sweep(folder)
+                    old = folder.exists() and time.time() - folder.stat().st_mtime >= older_than * _DAY
+                    alone = UseLock.exclusive(folder.with_suffix(_USE)) if old else None
+                    if alone is not None:
+                        # Half of it must never be taken for the whole.
+                        folder.rename(folder.with_name(f".{folder.name}.gone"))
+                        freed += _sweep(folder)
+                        removed.append(folder.name)
+                        alone.release()
+            except Timeout:
+                continue  # it is being made, or somebody is about to use it
+    except OSError as error:
+        raise ImageFault(f"{cache_dir / 'programs'}: cannot be pruned: {error.strerror or error}") from error
+    return removed, freed
+
+
+def _sweep(folder: Path) -> int:
+    """Remove what is left of somebody who was killed while making or removing it; whoever calls holds its lock."""
+    return sum(remove_tree(left) for left in folder.parent.glob(f".{folder.name}.*"))
 
 
 def _make(folder: Path, suite: str, packages: Sequence[str]) -> None:
-    for left in folder.parent.glob(f".{folder.name}.*"):  # of somebody who was killed; we hold the lock
-        run(["rm", "-rf", "--", str(left)])
+    _sweep(folder)
     with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
         archive, tree = Path(work) / "packages.tar", Path(work) / "tree"
         extract_packages(suite, packages, archive, Path(work) / "log")
@@ -96,4 +136,5 @@ def _make(folder: Path, suite: str, packages: Sequence[str]) -> None:
         run(["tar", "--extract", "--file", str(archive), "--directory", str(tree), *plain])
         if not (tree / _LOADER).exists():
             raise ImageFault(f"the packages {', '.join(packages)} of {suite} have no {_LOADER}")
+        os.utime(tree)  # its age is that of the copy, not of the packages
         tree.rename(folder)

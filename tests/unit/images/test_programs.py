@@ -9,7 +9,7 @@ import pytest
 
 from images import programs
 from images.faults import ImageFault
-from images.programs import ProgramFolder, obtain_programs
+from images.programs import ProgramFolder, obtain_programs, remove_unused
 
 WANTED = ("trixie", ("hello",))
 
@@ -29,15 +29,17 @@ def test_a_try_that_failed_leaves_nothing(tmp_path: Path) -> None:
         assert {path.suffix for path in (tmp_path / "programs").iterdir()} <= {".lock"}
 
 
+def made(folder: Path, suite: str, packages: tuple[str, ...]) -> None:
+    (folder / "usr").mkdir(parents=True)
+    (folder / "usr" / suite).write_text(" ".join(packages))
+
+
 @pytest.mark.usefixtures("no_tools")
 def test_what_is_in_the_cache_is_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def made(folder: Path, suite: str, packages: tuple[str, ...]) -> None:
-        (folder / "usr").mkdir(parents=True)
-        (folder / "usr" / suite).write_text(" ".join(packages))
-
     with monkeypatch.context() as fetching:
         fetching.setattr(programs, "_make", made)
         first = obtain_programs(tmp_path, *WANTED)
+    assert first.root.name.startswith("hello-trixie-")
     assert obtain_programs(tmp_path, *WANTED) == first
     with pytest.raises(ImageFault):
         obtain_programs(tmp_path, "bookworm", WANTED[1])  # another suite is another folder
@@ -51,3 +53,29 @@ def test_a_program_is_run_by_the_loader_beside_it() -> None:
     assert words[1:3] == ["--library-path", "/usr/lib/x86_64-linux-gnu:/usr/lib/more"]
     done = subprocess.run([*words, "printf", "%s", "run"], capture_output=True, text=True, check=True)
     assert done.stdout == "run"
+
+
+def test_what_nobody_uses_is_removed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_make", made)
+    first = obtain_programs(tmp_path, *WANTED)
+    other = obtain_programs(tmp_path, "bookworm", WANTED[1])
+    assert first.held is not None
+    assert other.held is not None
+    assert remove_unused(tmp_path, 0) == ([], 0)  # both are in use
+    first.held.release()
+    assert remove_unused(tmp_path, 1) == ([], 0)  # and this one is new
+    removed, freed = remove_unused(tmp_path, 0)
+    assert removed == [first.root.name]
+    assert freed > 0
+    assert not first.root.exists()
+    assert other.root.exists()
+    assert obtain_programs(tmp_path, *WANTED) == first  # made anew
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_make", made)
+    used = obtain_programs(tmp_path, *WANTED)
+    for left in ("gone", "x7"):
+        (used.root.parent / f".{used.root.name}.{left}" / "usr").mkdir(parents=True)
+    assert remove_unused(tmp_path, 0)[0] == []
+    assert [path.name for path in used.root.parent.iterdir() if path.is_dir()] == [used.root.name]
