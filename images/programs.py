@@ -41,7 +41,7 @@ _DAY = 24 * 60 * 60
 
 @dataclass(frozen=True)
 class ProgramFolder:
-    """Unpacked packages in `root`, which nobody removes while the process lives that has `held` them."""
+    """Unpacked packages in `root`, which nobody removes while they are `held`: until the process ends, as nobody releases them."""
 
     root: Path
     held: UseLock | None = field(default=None, compare=False, repr=False)

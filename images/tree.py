@@ -154,9 +154,12 @@ def write_early(path: Path, initramfs: Initramfs | None) -> None:
         # Not for the machine that builds the image, and with nothing but what is named.
         lines = ['hostonly="no"', f'compress="{initramfs.compress}"']
         lines += [f'drivers=" {" ".join(initramfs.include)} "'] if initramfs.modules == "list" else []
-        lines += [f'omit_dracutmodules+=" {" ".join(initramfs.omit)} "'] if initramfs.omit else []
-        lines += [f'install_items+=" {" ".join(initramfs.install)} "'] if initramfs.install else []
-        lines += [f'remove_items+=" {" ".join(initramfs.remove)} "'] if initramfs.remove else []
+        lists = {
+            "omit_dracutmodules": initramfs.omit,
+            "install_items": initramfs.install,
+            "remove_items": initramfs.remove,
+        }
+        lines += [f'{setting}+=" {" ".join(words)} "' for setting, words in lists.items() if words]
         members.append(Member("/etc/dracut.conf.d/guestcert.conf", "".join(f"{line}\n" for line in lines)))
     elif initramfs:
         settings = f"MODULES={initramfs.modules}\nCOMPRESS={initramfs.compress}\nRESUME=none\nFSTYPE=ext4\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 from pathlib import Path
 
@@ -79,3 +80,11 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path, monkeypatch: pyte
         (used.root.parent / f".{used.root.name}.{left}" / "usr").mkdir(parents=True)
     assert remove_unused(tmp_path, 0)[0] == []
     assert [path.name for path in used.root.parent.iterdir() if path.is_dir()] == [used.root.name]
+
+
+def test_who_keeps_only_a_path_still_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_make", made)
+    path = obtain_programs(tmp_path, *WANTED).root
+    gc.collect()
+    assert remove_unused(tmp_path, 0) == ([], 0)
+    assert path.exists()
