@@ -28,6 +28,11 @@ def emulator(guest: Guest) -> psutil.Process:
     return found
 
 
+def booting(guest: Guest) -> str:
+    """What systemd and udev still have to do of the guest's boot; nothing, once it is ready."""
+    return guest.run(["sh", "-c", "systemctl list-jobs --no-legend; udevadm settle --timeout=0 || echo udev"]).text
+
+
 def test_states_are_idempotent_and_reach_back(make_guest: MakeGuest) -> None:
     guest = make_guest(reuse=False)
     assert guest.state == "absent"
@@ -80,16 +85,19 @@ def test_hot_verbs(make_guest: MakeGuest) -> None:
     guest.reconnect(Deadline.after(SLOW))
     after_reset = guest.boot_id()
     assert after_reset != boot_id
+    assert booting(guest) == ""
 
     guest.run(["systemctl", "reboot"])
     guest.wait_for_reboot(after_reset, Deadline.after(SLOW))
     assert guest.boot_id() not in {boot_id, after_reset}
+    assert booting(guest) == ""
 
     guest.check(["sh", "-c", "echo kept >/root/kept; sync"])
     guest.request_shutdown()
     guest.wait_for_shutdown(Deadline.after(SLOW))
     assert guest.state is State.DEFINED
     guest.start(Deadline.after(SLOW))
+    assert booting(guest) == ""
     assert guest.check(["cat", "/root/kept"]) == "kept\n"
 
 
