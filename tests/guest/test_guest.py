@@ -11,6 +11,7 @@ import pytest
 from fixtures.deadline import Deadline
 from fixtures.faults import GuestFault, HostFault, NotReady
 from fixtures.guest import Guest, State
+from tests.emulator_processes import emulators
 
 MakeGuest = Callable[..., Guest]
 
@@ -19,12 +20,7 @@ SLOW = 900
 
 
 def emulator(guest: Guest) -> psutil.Process:
-    name = f"guest={guest.plumbing.name},"
-    (found,) = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any(name in word for word in process.info["cmdline"] or ())
-    ]
+    (found,) = emulators(f"guest={guest.plumbing.name},")
     return found
 
 

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from fixtures.reaping import reap
 from matrix.places import cache_dir
+from tests.emulator_processes import emulators
 
 STARTER = """
 import datetime, sys
@@ -31,14 +31,6 @@ sys.stdin.read()
 """
 
 
-def emulators(name: str) -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any(f"guest={name}," in word for word in process.info["cmdline"] or ())
-    ]
-
-
 def test_a_killed_owner_leaves_nothing_after_the_next_reap(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,14 +46,14 @@ def test_a_killed_owner_leaves_nothing_after_the_next_reap(
     ) as owner:
         assert owner.stdout is not None
         name, folder = owner.stdout.readline().split()
-        assert len(emulators(name)) == 1
+        assert len(emulators(f"guest={name},")) == 1
         assert reap() == []  # its owner lives
-        assert len(emulators(name)) == 1
+        assert len(emulators(f"guest={name},")) == 1
         owner.kill()
-    assert len(emulators(name)) == 1  # libvirt's embedded driver leaves it running
+    assert len(emulators(f"guest={name},")) == 1  # libvirt's embedded driver leaves it running
     reaped = reap()
     assert [result.problem for result in reaped] == [None, None]
-    assert emulators(name) == []
+    assert emulators(f"guest={name},") == []
     assert not Path(folder).exists()
     assert list(runtime.iterdir()) == [runtime / "registrations"]
     assert list((runtime / "registrations").iterdir()) == []

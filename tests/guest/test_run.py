@@ -19,24 +19,21 @@ import pytest
 
 from fixtures.options import CHECKOUT
 from matrix.places import cache_dir
+from tests.emulator_processes import emulators
 
 WAIT = 600
 """Seconds until a step of a run counts as hung; a cold boot on a busy machine is the longest part."""
 
 PROBES = """
 import json, os
-import psutil
 import pytest
+from tests.emulator_processes import emulators
 
 def tell():
     mine = os.environ["GUESTCERT_RUNTIME_DIR"]
-    (qemu,) = [
-        process.pid
-        for process in psutil.process_iter(["cmdline", "name"])
-        if process.info["name"].startswith(("qemu", "ld-linux")) and any(mine in word for word in process.info["cmdline"] or ())
-    ]
+    (qemu,) = emulators(mine)
     with open(os.environ["OUTAGE_FIFO"], "w") as fifo:
-        json.dump({"worker": os.getpid(), "qemu": qemu}, fifo)
+        json.dump({"worker": os.getpid(), "qemu": qemu.pid}, fifo)
 
 def test_first(guest):
     assert guest.check(["echo", "here"]) == "here\\n"
@@ -154,12 +151,7 @@ class Lab:
 
     def processes(self) -> list[psutil.Process]:
         """Emulators of this run, whoever their parent is now."""
-        return [
-            process
-            for process in psutil.process_iter(["cmdline", "name"])
-            if process.info["name"].startswith(("qemu", "ld-linux"))
-            and str(self.runtime) in " ".join(process.info["cmdline"] or ())
-        ]
+        return emulators(f"{self.runtime}/")
 
     def left_behind(self) -> list[str]:
         """Domains, processes, sockets, overlays and registrations of guests; a bare libvirt root may wait for the next."""

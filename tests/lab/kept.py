@@ -14,6 +14,7 @@ import psutil
 
 from fixtures.options import CHECKOUT
 from matrix.places import cache_dir
+from tests.emulator_processes import emulators
 
 SLOW = 900.0
 """Seconds: an image may have to be built first, and booted on a busy machine."""
@@ -61,12 +62,7 @@ class Kept:
 
     def emulators(self) -> list[psutil.Process]:
         """QEMU processes that work in our runtime folder."""
-        return [
-            process
-            for process in psutil.process_iter(["cmdline", "name"])
-            if (process.info["name"] or "").startswith(("qemu", "ld-linux"))
-            and any(f"{self.runtime}/" in word for word in process.info["cmdline"] or ())
-        ]
+        return emulators(f"{self.runtime}/")
 
     def kill(self) -> None:
         """End the machine that the lab host is as a power cut would; it is known among other guests by its memory."""
