@@ -1,4 +1,4 @@
-"""`guestcert test`: the harness's own tests; those without a guest side by side, those with one after the other."""
+"""`guestcert test`: the harness's own tests, side by side; those of lab hosts one after the other."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def main(arguments: list[str]) -> int:
     options, rest = parser.parse_known_args(arguments)
     if any(not word.startswith("-") and Path(word.partition("::")[0]).exists() for word in rest):
         return _pytest(rest)
-    workers = os.cpu_count() or 1
-    # Guests under TCG use all CPUs as it is; two of them at once would only run into each other's deadlines.
+    side_by_side = [f"-n{os.cpu_count() or 1}", "--dist=loadfile"]
     quick = [] if options.all else ["-m", "not slow"]
     stages = [
-        ["tests/unit", f"-n{workers}", "--dist=loadfile"],
-        ["tests/guest", *quick],
+        ["tests/unit", *side_by_side],
+        # A guest that boots does not keep its CPUs busy, and many a test waits for something not to happen.
+        ["tests/guest", *side_by_side, *quick],
+        # A lab host has guests of its own, which run twice translated: two would run into each other's deadlines.
         ["tests/lab", *quick],
     ]
     worst = 0
