@@ -81,6 +81,7 @@ def test_damage_is_found_before_use_and_healed(
 def test_damage_without_a_source_is_an_error_and_not_a_boot(store: Store, disk: Path, entry_for: MakeEntry) -> None:
     entry = entry_for(disk)
     stored = store.obtain(entry).disk
+    stored.chmod(0o600)
     os.truncate(stored, 1000)
     disk.unlink()
     with pytest.raises(ImageFault):

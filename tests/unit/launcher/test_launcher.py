@@ -66,6 +66,12 @@ def test_no_install_names_what_is_missing_and_how_to_get_it(bare_path: Path) -> 
     assert "openssh-server" not in lines[0], "only the harness's own tests need an SSH server"
 
 
+def test_a_user_without_sbin_on_the_path_needs_nothing_more() -> None:
+    bins = [folder for folder in os.environ["PATH"].split(":") if not folder.endswith("sbin")]
+    result = launch("--no-install", "version", path=":".join(bins))
+    assert result.returncode == 0, result.stderr
+
+
 def test_the_tests_need_more_than_a_run_does(bare_path: Path) -> None:
     result = launch("--no-install", "test", path=bare_path)
     assert result.returncode == 2
