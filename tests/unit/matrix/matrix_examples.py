@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from matrix.load import load
+from matrix.mistakes import Mistakes
 from matrix.model import ExtensionSpec, GuestSpec, HypervisorSpec, Matrix, MeasuredHost, Rule
 
 GUEST = """\
@@ -54,3 +58,10 @@ def write_overlay(root: Path, **files: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return root
+
+
+def mistakes_of(root: Path) -> list[str]:
+    """The lines of all mistakes in an overlay, with paths below it."""
+    with pytest.raises(Mistakes) as caught:
+        load([root])
+    return [line.replace(f"{root}/", "") for line in str(caught.value).splitlines()]
