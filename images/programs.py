@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -54,13 +55,16 @@ class ProgramFolder:
     def script(self, program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Path:
         """A script of the name of `program`, for those who know a program by its path only.
 
-        It puts `arguments` before its own and sets `environment`. Raises ImageFault.
+        It puts `arguments` before its own and sets `environment`. It names everything in here from its own place: a cache has
+        other paths for other users (a link, a mount), and they share the script. Raises ImageFault.
         """
         name = Path(program).name
-        loader, *words = self.command(program)
-        settings = [f"{variable}={shlex.quote(value)}" for variable, value in environment.items()]
-        called = shlex.join([loader, "--argv0", name, *words, *arguments])
-        text = "\n".join(["#!/bin/sh", *(f"export {setting}" for setting in settings), f'exec {called} "$@"', ""])
+        loader, *words = map(self._from_script, self.command(program))
+        settings = [f"export {variable}={self._from_script(value)}" for variable, value in environment.items()]
+        called = " ".join([loader, "--argv0", shlex.quote(name), *words, *map(self._from_script, arguments)])
+        text = "\n".join(
+            ["#!/bin/sh", 'root=$(CDPATH="" cd -- "${0%/*}/.." && pwd)', *settings, f'exec {called} "$@"', ""]
+        )
         path = self.root / _SCRIPTS / name
         try:
             if not path.exists() or path.read_text() != text:  # whoever asks for it often finds the same file
@@ -69,6 +73,14 @@ class ProgramFolder:
         except OSError as error:
             raise ImageFault(f"{path}: cannot be written: {error.strerror or error}") from error
         return path
+
+    def _from_script(self, word: str) -> str:
+        """`word` as the script says it: what is special to a shell between double quotes escaped, this folder as $root."""
+
+        def escaped(text: str) -> str:
+            return re.sub(r'([\\"$`])', r"\\\1", text)
+
+        return f'"{escaped(word).replace(escaped(str(self.root)), "$root")}"'
 
 
 def obtain_programs(

@@ -56,6 +56,24 @@ def test_a_program_is_run_by_the_loader_beside_it() -> None:
     assert done.stdout == "run"
 
 
+def test_a_folder_that_has_two_paths_has_one_script(tmp_path: Path) -> None:
+    root = tmp_path / 'a `$b` "c" d'
+    (root / "usr/lib64").mkdir(parents=True)
+    loader = root / "usr/lib64/ld-linux-x86-64.so.2"
+    loader.write_text('#!/bin/sh\nprintf "%s\\n" "$DATA" "$@"\n')
+    loader.chmod(0o755)
+    link = tmp_path / "link"
+    link.symlink_to(root)
+    texts = set()
+    for path in (root, link):
+        script = ProgramFolder(path).script("usr/bin/prog", ["-L", f"{path}/data"], {"DATA": f"{path}/$HOME"})
+        texts.add(script.read_text())
+        said = subprocess.run([script, "x y"], capture_output=True, text=True, check=True).stdout.splitlines()
+        assert said[0] == f"{path}/$HOME"
+        assert said[-4:] == [f"{path}/usr/bin/prog", "-L", f"{path}/data", "x y"]
+    assert len(texts) == 1, "users of the one would change it for those of the other"
+
+
 def test_what_nobody_uses_is_removed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "_make", made)
     first = obtain_programs(tmp_path, *WANTED)
