@@ -11,7 +11,12 @@ import pytest
 from fixtures.checkpoint import CheckpointStore
 from fixtures.checkpoint_contents import shape_of
 from fixtures.deadline import Deadline
+from fixtures.domain import Domain
+from fixtures.faults import NotSaved
 from fixtures.guest import Guest, State
+from fixtures.host import Host
+from images import Image
+from matrix.model import Cell
 
 MakeGuest = Callable[..., Guest]
 
@@ -79,3 +84,25 @@ def test_a_corrupt_checkpoint_is_discarded_and_booted_anew(
     assert any("discarded" in note for note in guest.notes)
     assert guest.run(["true"]).status == 0
     assert folder_of(guest, checkpoints).is_dir()
+
+
+def test_where_guests_cannot_be_saved_they_are_booted(
+    cell: Cell, host: Host, image: Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As with libvirt 9.0 and QEMU 11.1."""
+
+    def refuses(_self: Domain, _path: str) -> None:
+        tries.append(_path)
+        raise NotSaved("cannot save the guest: Parameter 'detach' is unexpected")
+
+    tries: list[str] = []
+    monkeypatch.setattr(Domain, "save", refuses)
+    store = CheckpointStore(tmp_path / "store")
+    for name in ("first", "second"):
+        with Guest(cell, host, image, tmp_path / name, checkpoints=store, run_id="tests") as guest:
+            guest.to(State.READY, Deadline.after(SLOW))
+            assert guest.origin == "cold"
+            assert "Parameter 'detach' is unexpected" in str(guest.facts()["notes"])
+            assert guest.check(["uname"]).strip() == "Linux"
+    assert len(tries) == 1, "the second is not to be tried"
+    assert not list((tmp_path / "store").glob("*/checkpoint.json"))
