@@ -91,8 +91,8 @@ def test_where_guests_cannot_be_saved_they_are_booted(
 ) -> None:
     """As with libvirt 9.0 and QEMU 11.1."""
 
-    def refuses(_self: Domain, _path: str) -> None:
-        tries.append(_path)
+    def refuses(_self: Domain, path: str) -> None:
+        tries.append(path)
         raise NotSaved("cannot save the guest: Parameter 'detach' is unexpected")
 
     tries: list[str] = []
