@@ -65,7 +65,9 @@ def test_a_loader_that_waits_ten_minutes_is_told_to_go_on(
         guest.to(State.READY, Deadline.after(PATIENT))
         assert "Enter" not in guest.facts()["notes"]
         menu = "/boot/grub/grub.cfg"
-        done = guest.run(["sh", "-c", f"sed -i 's/^set timeout=0$/set timeout=600/' {menu} && grep -c 600 {menu}; sync"])
+        done = guest.run(
+            ["sh", "-c", f"sed -i 's/^set timeout=0$/set timeout=600/' {menu} && grep -c 600 {menu}; sync"]
+        )
         assert done.text == "1\n"
         guest.reset()
         guest.reconnect(Deadline.after(PATIENT))
