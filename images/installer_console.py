@@ -21,16 +21,14 @@ class InstallerConsole:
         self._last: deque[str] = deque(maxlen=50)
         self.left_out = 0
 
-    def take(self, data: bytes) -> list[str]:
-        """Keep `data`; the lines with something in them that it has finished."""
+    def take(self, data: bytes) -> None:
+        """Keep `data`."""
         self._log.write(data[: self._left])
         self.left_out += len(data) - min(len(data), self._left)
         self._left = max(0, self._left - len(data))
         *finished, rest = re.split(rb"[\r\n]+", self._unfinished + data)
         self._unfinished = rest[-_LONGEST_LINE:]
-        lines = [text for line in finished if (text := _readable(line))]
-        self._last.extend(lines)
-        return lines
+        self._last.extend(text for line in finished if (text := _readable(line)))
 
     @property
     def end(self) -> str:

@@ -172,13 +172,15 @@ class _Watch:
             data = b""
         if port is self._ports[1]:
             self.word = (self.word + data)[-_WORD_BYTES:]
-        elif lines := self.console.take(data):
-            self._say(lines[-1])
+        else:
+            self.console.take(data)
+            self._say()
         return bool(data)
 
-    def _say(self, line: str) -> None:
-        now = time.monotonic()
-        if now - self._said >= _SAY_SECONDS:
+    def _say(self) -> None:
+        # Also of a line that is not at its end: Debian's installer counts to 100 % in one, for many minutes.
+        now, line = time.monotonic(), self.console.end
+        if line and now - self._said >= _SAY_SECONDS:
             self._said = now
             self._report.say(f"{self._name}, {(now - self._began) / 60:.0f} min: {line}")
 

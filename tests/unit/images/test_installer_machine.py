@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from images import ImageFault, InstallEntry, Store
+from images import ImageFault, InstallEntry, Store, installer_machine
 from images.answers import WORD
 from images.emulator import Emulator
 from images.forms import PublishedFile
@@ -49,6 +49,16 @@ def run(room: Path, *steps: bytes, machine: Machine = MACHINE, seconds: float = 
     return log.read_bytes().decode()
 
 
+class Heard(SilentReporter):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
 def children() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
@@ -62,6 +72,14 @@ def test_an_installer_that_ends_the_machine_has_installed(room: Path) -> None:
 def test_an_installer_that_ends_without_the_word_has_not(room: Path, end: bytes) -> None:
     with pytest.raises(ImageFault, match=r"without having finished; the console last said: one \| two \| three$"):
         run(room, say(b"zero\none\r\n\x1b[31mtwo\x1b[0m\n\nthree"), end)
+
+
+def test_a_line_that_is_not_at_its_end_is_told(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installer_machine, "_SAY_SECONDS", 0.0)
+    (room / "kernel").write_bytes(kernel(say(b"Installing ... 1%...\r\n2%"), DONE, POWER_OFF))
+    report = Heard()
+    install(MACHINE, room, log=room / "log", seconds=LONG, report=report, name="acme", emulator=OWN)
+    assert report.lines[-1] == "acme, 0 min: 2%"
 
 
 def test_a_word_that_is_another_is_none(room: Path) -> None:
