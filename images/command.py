@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from images.faults import ImageFault
@@ -31,6 +33,15 @@ _PACKAGE_OF = {
     "zstd": "zstd",
 }
 """Debian package of every host program this room runs."""
+
+
+_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+
+"""What a program says last of a file that it could not write."""
+
+_CHUNK = 65536
+_TAIL = 65536
+"""Bytes at the end of a log in which the reason of a failure is looked for: programs go on about a full disk, and clean up."""
 
 
 def _search_path() -> str:
@@ -59,55 +70,60 @@ def child_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 def run(
     argv: Sequence[str],
     *,
-    log: Path | None = None,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     stdin: str | None = None,
 ) -> str:
-    """Run `argv` to its end and return its stdout (empty when it goes to `log`).
+    """Run `argv` to its end and return its stdout.
 
     The child is killed when this process dies, even by SIGKILL: half-built images must not go on being built.
     Raises ImageFault with the last line of output if it fails.
     """
     full, variables = tied_to_us(argv), child_environment(environment)
+    words = None if stdin is None else stdin.encode()
     try:
-        if log is not None:
-            with log.open("ab") as sink:
-                done = subprocess.run(
-                    full,
-                    cwd=cwd,
-                    env=variables,
-                    input=None if stdin is None else stdin.encode(),
-                    stdout=sink,
-                    stderr=subprocess.STDOUT,
-                    check=False,
-                )
-            output, errors = "", _tail(log)
-        else:
-            done = subprocess.run(
-                full,
-                cwd=cwd,
-                env=variables,
-                input=None if stdin is None else stdin.encode(),
-                capture_output=True,
-                check=False,
-            )
-            output, errors = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        done = subprocess.run(full, cwd=cwd, env=variables, input=words, capture_output=True, check=False)
     except OSError as error:
-        raise ImageFault(f"cannot run {argv[0]}: {error.strerror or error}") from error
-    if done.returncode != 0:
-        raise ImageFault(f"{argv[0]} failed with status {done.returncode}: {_last_line(errors or output)}")
+        raise _not_started(argv, error) from error
+    output, errors = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    _judge(argv, done.returncode, errors or output)
     return output
 
 
-def _tail(log: Path, limit: int = 8192) -> str:
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - limit))
-        return file.read().decode(errors="replace")
+def run_logged(argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    """As `run`, with all output appended to `log`. On a full disk the log ends early, and the failure still says why."""
+    full, variables = tied_to_us(argv), child_environment(environment)
+    tail = b""
+    try:
+        with (
+            log.open("ab", buffering=0) as sink,
+            subprocess.Popen(full, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0) as child,
+        ):
+            try:
+                while child.stdout is not None and (output := child.stdout.read(_CHUNK)):
+                    tail = (tail + output)[-_TAIL:]
+                    with suppress(OSError):
+                        sink.write(output)
+            except BaseException:
+                child.kill()
+                raise
+    except OSError as error:
+        raise _not_started(argv, error) from error
+    _judge(argv, child.returncode, tail.decode(errors="replace"))
+
+
+def _not_started(argv: Sequence[str], error: OSError) -> ImageFault:
+    return ImageFault(f"cannot run {argv[0]}: {error.strerror or error}")
+
+
+def _judge(argv: Sequence[str], status: int, said: str) -> None:
+    if status != 0:
+        raise ImageFault(f"{argv[0]} failed with status {status}: {_last_line(said)}")
 
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    # mmdebstrap ends with its clean-up; what went wrong is the last line that says so.
+    # mmdebstrap ends with its clean-up; what went wrong is the last line that says so, and a full disk what is behind that.
+    full = [line for line in lines if line.endswith(_FULL)]
     errors = [line for line in lines if line.startswith(("E:", "error:", "Error"))]
-    return (errors or lines or ["no message"])[-1][:400]
+    return (full or errors or lines or ["no message"])[-1][:400]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from images.archive import Member, write_tar
-from images.command import run
+from images.command import run, run_logged
 from images.disk import DiskIds
 from images.faults import ImageFault
 from images.forms import KernelPackage
@@ -58,7 +58,7 @@ def bootstrap(entry: BuildEntry, recipe: Recipe, archive: Path, log: Path, *, ea
     ]
     if entry.mirror:
         argv.append(entry.mirror)
-    run([*_own_namespace(), *argv], log=log, environment=_temporary(archive.parent))
+    run_logged([*_own_namespace(), *argv], log, _temporary(archive.parent))
 
 
 def extract(kernel: KernelPackage, packages: Sequence[str], archive: Path, log: Path) -> None:
@@ -101,7 +101,7 @@ def extract_packages(
     ]
     if mirror:
         argv.append(mirror)
-    run([*_own_namespace(), *argv], log=log, environment=_temporary(archive.parent))
+    run_logged([*_own_namespace(), *argv], log, _temporary(archive.parent))
 
 
 def _kernel_suite(entry: BuildEntry) -> list[str]:
