@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -37,6 +38,7 @@ def test_states_are_idempotent_and_reach_back(make_guest: MakeGuest) -> None:
     assert guest.state == "defined"
     guest.to(State.RUNNING)
     process = emulator(guest)
+    assert process.ppid() == os.getpid(), "libvirt waits for its parent when it ends"
     guest.to(State.RUNNING)
     assert emulator(guest) == process
     guest.to(State.DEFINED)
