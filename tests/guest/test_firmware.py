@@ -63,13 +63,13 @@ def test_a_loader_that_waits_ten_minutes_is_told_to_go_on(
     (cell,) = expand(load(), Selection(cell=("debian-12-uefi+qemu-tcg+none",)), today=dt.datetime.now(dt.UTC).date())
     with Guest(cell, host, image, tmp_path / "guest", checkpoints=checkpoints, run_id="tests") as guest:
         guest.to(State.READY, Deadline.after(PATIENT))
-        assert "Enter" not in guest.facts()["notes"]
+        assert not guest.boot_timeline.menu_answered
         menu = "/boot/grub/grub.cfg"
         done = guest.run(
             ["sh", "-c", f"sed -i 's/^set timeout=0$/set timeout=600/' {menu} && grep -c 600 {menu}; sync"]
         )
         assert done.text == "1\n"
-        guest.reset()
-        guest.reconnect(Deadline.after(PATIENT))
+        guest.power_off()
+        guest.start(Deadline.after(PATIENT))
         assert "executed automatically in" in guest.console_text()
-        assert "Enter" in guest.facts()["notes"]
+        assert guest.boot_timeline.menu_answered
