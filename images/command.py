@@ -36,7 +36,6 @@ _PACKAGE_OF = {
 
 
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
-
 """What a program says last of a file that it could not write."""
 
 _CHUNK = 65536
