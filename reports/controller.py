@@ -6,7 +6,7 @@ import mimetypes
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from typing import Literal
 import pytest
 
 from fixtures import host_choice
+from fixtures.interruption import interrupted_later
 from fixtures.notice import Notice
 from matrix.plan import Plan
 from reports.event_log import EventWriter
@@ -112,9 +113,21 @@ class Journal:
 
     def write(self, event: Event) -> None:
         """Record an event and show it."""
-        self._writer.write(event)
-        self._events.append(event)
+        self._record((event,))
         self._progress.follow(event)
+
+    def _record(self, events: Iterable[Event]) -> tuple[Event, ...]:
+        """Ctrl-C waits until they are in the log: what a guest has earned is not thrown away half-way.
+
+        It does not wait while they are shown, which may take for ever where nobody reads.
+        """
+        with interrupted_later():
+            recorded = []
+            for event in events:
+                self._writer.write(event)
+                self._events.append(event)
+                recorded.append(event)
+        return tuple(recorded)
 
     # --- pytest's hooks
 
@@ -164,17 +177,21 @@ class Journal:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for event in self._record(self._told_by(report)):
+            self._progress.follow(event)
+
+    def _told_by(self, report: pytest.TestReport) -> Iterator[Event]:
         running = self._running.setdefault(report.nodeid, _Running(started=report.start or time.time()))
         node = getattr(report, "node", None)
         running.worker = str(node.gateway.id) if node is not None else "controller"
         observed = Observed.of(report)
         if observed is None:
-            self._crashed(report, running)
+            yield from self._crashed(report, running)
             return
         running.seen.append(observed)
         running.phases[report.when] = report.duration
         if report.when == "teardown":
-            self._finish(report.nodeid, running, ())
+            yield self._finished(report.nodeid, running, ())
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object, error: object | None) -> None:
@@ -187,48 +204,46 @@ class Journal:
 
     # --- the ends of a probe
 
-    def _crashed(self, report: pytest.TestReport, running: _Running) -> None:
+    def _crashed(self, report: pytest.TestReport, running: _Running) -> Iterator[Event]:
         """A report that no recorder made: xdist made it up because the worker died (when is "???")."""
         message = self._down.pop(running.worker, "no reason known")
-        self.write(WorkerCrashed(at=time.time(), worker=running.worker, node=report.nodeid, message=message))
+        yield WorkerCrashed(at=time.time(), worker=running.worker, node=report.nodeid, message=message)
         phase = ("setup", "call", "teardown")[min(len(running.phases), 2)]
         reason = f"worker {running.worker} crashed in {phase}: {message}"
         running.seen.append(Observed(verdict=Verdict.ERROR, reason=reason, detail=report.longreprtext))
-        self._finish(report.nodeid, running, tuple(self._left_behind(report.nodeid)), crashed=True)
+        yield self._finished(report.nodeid, running, tuple(self._left_behind(report.nodeid)), crashed=True)
 
-    def _finish(
+    def _finished(
         self, nodeid: str, running: _Running, extra: tuple[AttachmentRecord, ...], *, crashed: bool = False
-    ) -> None:
+    ) -> ProbeFinished:
         self._running.pop(nodeid, None)
         key = self._names.key(nodeid)
         verdict = worst(observed.verdict for observed in running.seen)
         decisive = [observed for observed in running.seen if observed.verdict is verdict]
         known = {attachment.path for observed in running.seen for attachment in observed.attachments}
         now = time.time()
-        self.write(
-            ProbeFinished(
-                at=now,
-                node=nodeid,
-                cell=key.cell,
-                probe=key.probe,
-                variant=key.variant,
-                worker=running.worker,
-                verdict=verdict,
-                reason="; ".join(observed.reason for observed in decisive if observed.reason) or None,
-                detail="\n\n".join(observed.detail for observed in decisive if observed.detail) or None,
-                started=running.started,
-                duration=sum(running.phases.values()) if not crashed else now - running.started,
-                phases=running.phases,
-                metrics=tuple(metric for observed in running.seen for metric in observed.metrics),
-                attachments=(
-                    *(attachment for observed in running.seen for attachment in observed.attachments),
-                    *(attachment for attachment in extra if attachment.path not in known),
-                ),
-                facts={name: value for observed in running.seen for name, value in observed.facts.items()},
-                steps=tuple(step for observed in running.seen for step in observed.steps),
-                description="".join(observed.description for observed in running.seen),
-                crashed=crashed,
-            )
+        return ProbeFinished(
+            at=now,
+            node=nodeid,
+            cell=key.cell,
+            probe=key.probe,
+            variant=key.variant,
+            worker=running.worker,
+            verdict=verdict,
+            reason="; ".join(observed.reason for observed in decisive if observed.reason) or None,
+            detail="\n\n".join(observed.detail for observed in decisive if observed.detail) or None,
+            started=running.started,
+            duration=sum(running.phases.values()) if not crashed else now - running.started,
+            phases=running.phases,
+            metrics=tuple(metric for observed in running.seen for metric in observed.metrics),
+            attachments=(
+                *(attachment for observed in running.seen for attachment in observed.attachments),
+                *(attachment for attachment in extra if attachment.path not in known),
+            ),
+            facts={name: value for observed in running.seen for name, value in observed.facts.items()},
+            steps=tuple(step for observed in running.seen for step in observed.steps),
+            description="".join(observed.description for observed in running.seen),
+            crashed=crashed,
         )
 
     def _left_behind(self, nodeid: str) -> Iterator[AttachmentRecord]:

@@ -15,6 +15,7 @@ from matrix.plan import Plan
 from reports.allure_install import AllureCli
 from reports.controller import Journal
 from reports.derive import derive
+from reports.late_reports import note_late_reports
 from reports.live import Progress
 from reports.printed import Derived, print_outcome
 
@@ -67,6 +68,9 @@ class Reporting:
 
     def _conclude(self, session: pytest.Session) -> None:
         self._progress.stop()
+        xdist = self._config.pluginmanager.getplugin("dsession")
+        if xdist is not None:
+            note_late_reports(xdist.queue, self.journal)
         outcome = self.journal.conclude(interrupted=self._interrupted)
         session.exitstatus = outcome.exit.code
         if self._interrupted and self._cli is not None:

@@ -125,6 +125,7 @@ def certify(tmp_path_factory: pytest.TempPathFactory) -> Certify:
         *arguments: str,
         optional: Sequence[str] = (),
         cells: Sequence[Cell] | None = None,
+        plugin: str = "",
         html: bool = False,
         cache: Path | None = None,
     ) -> Ran:
@@ -132,7 +133,7 @@ def certify(tmp_path_factory: pytest.TempPathFactory) -> Certify:
         for area, source in areas.items():
             (base / "suites" / area).mkdir(parents=True)
             (base / "suites" / area / f"test_{area}.py").write_text(textwrap.dedent(source))
-        (base / "conftest.py").write_text(CONFTEST)
+        (base / "conftest.py").write_text(CONFTEST + textwrap.dedent(plugin))
         (base / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\nxfail_strict = true\n")
         plan = plan_of(base / "out", required, optional, cells)
         (base / "plan.json").write_text(plan.model_dump_json())

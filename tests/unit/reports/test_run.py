@@ -410,6 +410,55 @@ def test_an_interrupted_run_says_so_and_keeps_what_it_has(certify: Certify, work
     assert (ran.out / "index.html").exists()
 
 
+def test_what_a_worker_had_told_is_kept_when_a_busy_controller_is_interrupted(certify: Certify) -> None:
+    source = """
+        import signal
+        from pathlib import Path
+
+        def test_first(cell): pass
+
+        def test_second(cell):
+            Path("first-ended").write_text("as its worker saw it")
+            signal.pause()
+
+        def test_third(cell): pass  # a worker begins nothing before it knows what comes next
+    """
+    busy = f"""
+        import os, signal
+
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            os.mkfifo("first-ended")
+
+            def pytest_runtest_logstart(nodeid):
+                if "test_first" in nodeid:
+                    Path("first-ended").read_text()
+                    signal.raise_signal({int(signal.SIGINT)})
+    """
+    ran = certify({"boot": source}, ["boot/first", "boot/second", "boot/third"], "-n1", plugin=busy)
+    assert ran.status == 130
+    assert ran.probe("boot/first").verdict is Verdict.PASS
+    assert ran.probe("boot/second").verdict is None
+
+
+def test_a_verdict_that_is_just_being_written_is_kept(certify: Certify) -> None:
+    interrupting = f"""
+        import signal
+        from reports.event_log import EventWriter
+
+        write = EventWriter.write
+
+        def written(self, event):
+            if event.event == "probe_finished":
+                signal.raise_signal({int(signal.SIGINT)})
+            write(self, event)
+
+        EventWriter.write = written
+    """
+    ran = certify({"boot": "def test_first(cell): pass\n"}, ["boot/first"], "-n0", plugin=interrupting)
+    assert ran.status == 130
+    assert ran.probe("boot/first").verdict is Verdict.PASS
+
+
 def test_a_folder_with_a_run_is_refused(certified: Ran) -> None:
     first = certified
     events = (first.out / "events.jsonl").read_bytes()
