@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fixtures.channels.port_shell import ERRORS_PORT, SHELL_PORT, PortSockets
+from fixtures.console import ConsoleWatcher
+from fixtures.console_answers import ConsoleAnswers
 from fixtures.deadline import Deadline
 from fixtures.definition import Definition, Plumbing
 from fixtures.guest import Guest
@@ -72,21 +74,20 @@ def continue_when_loaded(monitor: Path) -> None:
 def raw_boot(guests: Sequence[Guest], deadline: Deadline) -> list[float]:
     """Boot what `guests` (not started, on this machine) define, all at once; seconds from power-on to each login prompt.
 
-    Raises TimeoutError.
+    Somebody sits at their consoles, as in the harness. Raises GuestPanicked, TimeoutError.
     """
     with ExitStack() as stack:
         begun = time.monotonic()
-        consoles = [_boot(guest, stack) for guest in guests]
-        seconds: dict[Path, float] = {}
-        # A console's file tells nobody that it has grown, so it is read again.
-        while len(seconds) < len(consoles):
+        booting = [_boot(guest, stack) for guest in guests]
+        while not all("login" in console.milestones for console, _ in booting):
             if deadline.expired:
                 raise TimeoutError(f"no login prompt from a QEMU started by hand in {deadline.span:.0f} s")
-            for console in consoles:
-                if console not in seconds and console.exists() and b"login: " in console.read_bytes():
-                    seconds[console] = time.monotonic() - begun
+            for console, answers in booting:
+                console.check()
+                answers.hold()
+            # A console's file tells nobody that it has grown, so it is read again.
             time.sleep(_POLL)
-    return [seconds[console] for console in consoles]
+    return [console.milestones["login"].seen - begun for console, _ in booting]
 
 
 def plumbing_in(scratch: Path, definition: Definition, disk: Path, host: Host) -> Plumbing:
@@ -104,8 +105,8 @@ def plumbing_in(scratch: Path, definition: Definition, disk: Path, host: Host) -
     )
 
 
-def _boot(guest: Guest, stack: ExitStack) -> Path:
-    """Start it; returns the file that its console is written to."""
+def _boot(guest: Guest, stack: ExitStack) -> tuple[ConsoleWatcher, ConsoleAnswers]:
+    """Start it; returns what reads its console, and what answers there."""
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="b", dir=runtime_dir())))
     definition, image = guest.definition, guest.image
     plumbing = plumbing_in(scratch, definition, scratch / "root.qcow2", guest.host)
@@ -117,7 +118,10 @@ def _boot(guest: Guest, stack: ExitStack) -> Path:
     )
     command = command_line(guest.host, QemuDriver().domain_xml(definition, plumbing), scratch / "monitor")
     stack.enter_context(running([word for word in command if word != "-S"]))
-    return plumbing.console_log
+    console = ConsoleWatcher(plumbing.console_log)
+    answers = stack.enter_context(closing(ConsoleAnswers(lambda: console_socket(scratch / "console"))))
+    stack.enter_context(console.heard_by(answers.hear))
+    return console, answers
 
 
 @contextmanager

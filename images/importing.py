@@ -114,7 +114,7 @@ def _guest_text(name: str, findings: Findings) -> str:
     text = _yaml({key: data[key] for key in written})
     if guest.package_manager:
         text += f"package_manager: {guest.package_manager}\n"
-    missing = ["end_of_life: 2032-05-31, or osinfo: with its id in osinfo-db"]
+    missing = ["end_of_life: YYYY-MM-DD, or osinfo: with its id in osinfo-db"]
     if system is None:
         missing += ["vendor, version, os_release, init, agent, package_manager: nothing could be looked into"]
     elif not cloud:

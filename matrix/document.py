@@ -113,16 +113,23 @@ def _problems(tree: Tree, location: Location, error: ValidationError, model: Any
     for detail in error.errors(include_url=False):
         inner = tuple(step for step in detail["loc"] if step != "[key]")
         allowed = allowed_fields(model, inner[:-1])
+        if _is_tagged(model):
+            inner = inner[1:]  # the tag, which may be called as a field is
         real = (
             *location,
-            *_without_tags(tree, location, inner, missing=detail["type"] in {"missing", "union_tag_not_found"}),
+            *_without_members(tree, location, inner, missing=detail["type"] in {"missing", "union_tag_not_found"}),
         )
         problems.append(Problem(tree.file, tree.line(real), field_name(real), wording(detail, allowed)))
     return problems
 
 
-def _without_tags(tree: Tree, location: Location, inner: Location, *, missing: bool) -> Location:
-    """Pydantic's location without the steps (union tags, names of union members) that are not in the file."""
+def _is_tagged(model: Any) -> bool:
+    """Whether `model` is a union whose members are told apart by a field; pydantic's locations begin with its value."""
+    return any(getattr(each, "discriminator", None) is not None for each in getattr(model, "__metadata__", ()))
+
+
+def _without_members(tree: Tree, location: Location, inner: Location, *, missing: bool) -> Location:
+    """Pydantic's location without the steps (names of union members) that are not in the file."""
     real: Location = ()
     for number, step in enumerate(inner):
         last_of_missing = missing and number == len(inner) - 1

@@ -233,18 +233,31 @@ def test_mistakes_in_a_build_are_named(overlay: Path, old: str, new: str, line: 
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("old", "new", "where", "message"),
     [
-        ('sha256: "' + "0" * 64 + '"\n', "", "exactly one of sha256 and sha512"),
-        ('sha256: "' + "0" * 64, 'sha256: "' + "0" * 63, "64 lower-case hexadecimal"),
-        ("url: disk.qcow2", "url: disk qcow2", "without spaces"),
-        ("url: disk.qcow2", "url: disk.qcow2\nformat: qed", "must be"),
+        ('sha256: "' + "0" * 64 + '"\n', "", "1: ", "exactly one of sha256 and sha512"),
+        ('sha256: "' + "0" * 64, 'sha256: "' + "0" * 63, "6: sha256: ", "64 lower-case hexadecimal"),
+        ("url: disk.qcow2", "url: disk qcow2", "5: url: ", "without spaces"),
+        ("url: disk.qcow2", "url: ftp://acme.invalid/disk.qcow2", "5: url: ", "http"),
+        ("url: disk.qcow2", "url: file://acme.invalid/disk.qcow2", "5: url: ", "http"),
+        ("url: disk.qcow2", "url: disk.qcow2\nformat: qed", "6: format: ", "must be"),
+        ("url: disk.qcow2", "url: disk.qcow2\nformt: raw", "6: formt: ", "did you mean 'format'"),
+        ("origin: us\n", "", "1: origin: ", "is missing"),
+        (
+            "url: disk.qcow2",
+            "url: disk.qcow2\nchecksums: {url: SUMS,\n  style: gun}",
+            "7: checksums.style: ",
+            "must be 'gnu', 'bsd', 'bare' or 'json', not 'gun'",
+        ),
     ],
 )
-def test_mistakes_in_an_address_are_named(overlay: Path, old: str, new: str, message: str) -> None:
+def test_mistakes_in_an_address_are_named(overlay: Path, old: str, new: str, where: str, message: str) -> None:
     _write(overlay, _URL.replace(old, new))
-    with pytest.raises(Mistakes, match=message):
+    with pytest.raises(Mistakes) as caught:
         load_catalogue([overlay])
+    named = [text for text in str(caught.value).splitlines() if message in text]
+    assert len(named) == 1, str(caught.value)
+    assert named[0].startswith(f"{overlay}/images/mine.yaml:{where}")
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_a_password_in_the_address_is_not_printed(
     assert "geheim" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "/nonexistent/disk.qcow2", "/dev/zero", "file://elsewhere/x"])
+@pytest.mark.parametrize("url", ["/nonexistent/disk.qcow2", "/dev/zero", "file://localhost/dev/zero"])
 def test_what_cannot_be_fetched_is_one_line(store: Store, disk: Path, entry_for: MakeEntry, url: str) -> None:
     with pytest.raises(ImageFault) as caught:
         store.obtain(entry_for(disk, url=url))
