@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fixtures.channels.byte_stream import console_socket
 from fixtures.channels.port_shell import ERRORS_PORT, SHELL_PORT, PortSockets
 from fixtures.console import ConsoleWatcher
 from fixtures.console_answers import ConsoleAnswers

@@ -45,7 +45,9 @@ UnitName = Annotated[str, matching(_UNIT, "a systemd unit name with its suffix")
 ModuleName = Annotated[str, matching(_MODULE, "a kernel module name of letters, digits, '_' and '-'")]
 KernelArgument = Annotated[str, matching(_KERNEL_ARGUMENT, "one kernel argument of letters, digits and '_.,:=/@+-'")]
 Mirror = Annotated[str, matching(_MIRROR, "an address http://, https://, file:// or copy:// without spaces")]
-ImageAddress = Annotated[str, matching(_URL, "an address http://, https:// or file:///, or a path, of printable ASCII without spaces")]
+ImageAddress = Annotated[
+    str, matching(_URL, "an address http://, https:// or file:///, or a path, of printable ASCII without spaces")
+]
 KeyFile = Annotated[
     str, matching(re.compile(r"[a-z0-9][a-z0-9._-]{0,59}\.asc"), "a file name of a-z, 0-9 and '._-' that ends in .asc")
 ]
