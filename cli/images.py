@@ -230,9 +230,8 @@ def import_file(
         check_id(name)
     except ValueError as error:
         raise Mistakes([Problem("images", 0, "--as", str(error))]) from error
-    scratch = cache_dir() / "images"
-    with _store():  # which makes the cache's folders
-        made = import_image(file, name, to, scratch, _reporter())
+    with _store() as store, store.workspace("import") as work:
+        made = import_image(file, name, to, work, _reporter())
     for line in made.lines:
         _print(line)
     for path in made.files:

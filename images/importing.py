@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from pydantic import TypeAdapter
 
 from images.faults import ImageFault
 from images.fetch import local_file
@@ -15,6 +18,7 @@ from images.inspecting import Findings, System, inspect
 from images.manifest import file_digest
 from images.model import UrlEntry
 from images.progress import Reporter
+from images.words import ImageAddress
 from matrix.model import GuestSpec, Login, Resources
 
 _TODO = "# to be filled in by hand: "
@@ -29,48 +33,71 @@ class Imported:
     lines: tuple[str, ...]
 
 
-def import_image(file: Path, name: str, folder: Path, scratch: Path, report: Reporter) -> Imported:
+def import_image(file: Path, name: str, folder: Path, work: Path, report: Reporter) -> Imported:
     """Write `images/NAME.yaml` and `guests/NAME.yaml` below `folder` for the disk image `file`, which stays where it is.
 
-    `scratch` is a folder with room for what is in the image. Raises ImageFault; nothing that exists is replaced.
+    `work` is an empty folder with room for what is in the image. Raises ImageFault; nothing that exists is replaced.
     """
-    path = local_file(name, str(file.absolute()))
+    path = local_file(name, str(file.resolve()))
+    try:
+        TypeAdapter(ImageAddress).validate_python(str(path))
+    except ValueError as error:
+        raise ImageFault(f"{path}: its path must be printable ASCII without spaces") from error
     targets = (folder / "images" / f"{name}.yaml", folder / "guests" / f"{name}.yaml")
     for target in targets:
         if target.exists():
             raise ImageFault(f"{name}: {target} exists already; remove it, or choose another name")
     try:
-        findings = inspect(path, scratch, report)
+        findings = _found(path, work, report)
         with report.task(f"{name}: reading {path}") as task:
             digest = file_digest(path, "sha256", task.advance)
         texts = (_image_text(name, path, digest, findings), _guest_text(name, findings))
-        for target, text in zip(targets, texts, strict=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.stem}.{os.getpid()}.partial")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(target)
+        _write(dict(zip(targets, texts, strict=True)))
     except OSError as error:
         raise ImageFault(f"{name}: {error.filename or path}: {error.strerror or error}") from error
     return Imported(targets, tuple(_lines(findings)))
 
 
+def _found(path: Path, work: Path, report: Reporter) -> Findings:
+    try:
+        return inspect(path, work, report)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise ImageFault(
+                f"{path}: there is no room for what is in it below {work}; make some, or set GUESTCERT_CACHE_DIR"
+            ) from error
+        raise
+
+
+def _write(texts: Mapping[Path, str]) -> None:
+    """All the files or none. Raises OSError."""
+    partials = {target: target.with_name(f".{target.stem}.{os.getpid()}.partial") for target in texts}
+    try:
+        for target, partial in partials.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(texts[target], encoding="utf-8")
+        for target, partial in partials.items():
+            partial.replace(target)
+    except OSError:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+        raise
+
+
 def _image_text(name: str, path: Path, digest: str, findings: Findings) -> str:
     system = findings.system
-    try:
-        entry = UrlEntry(
-            kind="url",
-            id=name,
-            name=_title(name, system),
-            origin=f"a file of ours, {path.name}; say here who made it",
-            url=str(path),
-            sha256=digest,
-            compression=findings.compression,
-            format=findings.format,
-            root_device=_root_device(system),
-            seed="cloud-init" if system is None or system.cloud_init else "none",
-        )
-    except ValueError as error:
-        raise ImageFault(f"{path}: its path must be printable ASCII without spaces") from error
+    entry = UrlEntry(
+        kind="url",
+        id=name,
+        name=_title(name, system),
+        origin=f"a file of ours, {path.name}; say here who made it",
+        url=str(path),
+        sha256=digest,
+        compression=findings.compression,
+        format=findings.format,
+        root_device=_root_device(system),
+        seed="cloud-init" if system is None or system.cloud_init else "none",
+    )
     return _yaml(
         entry.model_dump(mode="json", exclude_defaults=True, exclude_none=True), kind="url", format=entry.format
     )
@@ -114,7 +141,8 @@ def _guest_text(name: str, findings: Findings) -> str:
     text = _yaml({key: data[key] for key in written})
     if guest.package_manager:
         text += f"package_manager: {guest.package_manager}\n"
-    missing = ["end_of_life: YYYY-MM-DD, or osinfo: with its id in osinfo-db"]
+    missing = [] if findings.boots else ["boot: nothing was found in the image that firmware starts"]
+    missing += ["end_of_life: YYYY-MM-DD, or osinfo: with its id in osinfo-db"]
     if system is None:
         missing += ["vendor, version, os_release, init, agent, package_manager: nothing could be looked into"]
     elif not cloud:
@@ -123,7 +151,15 @@ def _guest_text(name: str, findings: Findings) -> str:
 
 
 def _yaml(data: dict[str, object], **first: str) -> str:
-    return yaml.safe_dump({**first, **data}, sort_keys=False, allow_unicode=True, width=10_000)
+    return yaml.dump({**first, **data}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that begins like a number: readers do not agree on which of it is one (`1.5e10`)."""
+
+    def represent_scalar(self, tag: str, value: str, style: str | None = None) -> yaml.ScalarNode:
+        numeric = tag.endswith(":str") and re.match(r"[-+.]?[0-9]", value)
+        return super().represent_scalar(tag, value, '"' if numeric else style)
 
 
 def _title(name: str, system: System | None) -> str:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +41,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 _BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"  # where GRUB puts itself on a GPT disk
 _ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"  # UEFI specification 2.10, table 5.7
 _ESP_MBR = "ef"
+_GPT = b"EFI PART"  # UEFI specification 2.10, table 5.5: in the second sector
+_ISO_OFFSET = 0x8001  # ECMA-119, 8.1: the 16th sector of 2048 bytes
 _UNPACKED = 64 * 1024**3
 _SMALL = 64 * 1024
 _KERNEL = re.compile(r"(?:vmlinuz|vmlinux|bzImage)[A-Za-z0-9_.+~-]*")
@@ -91,50 +92,73 @@ class Findings:
     unknown: tuple[str, ...] = field(default=())
 
 
-def inspect(file: Path, scratch: Path, report: Reporter) -> Findings:
-    """Look into the disk image `file`, in any form; a sparse raw copy of it is made in `scratch` for that.
+def inspect(file: Path, work: Path, report: Reporter) -> Findings:
+    """Look into the disk image `file`, in any form; a sparse raw copy of it is made in the empty folder `work` for that.
 
-    Raises ImageFault if it is refused, as any image; OSError.
+    Raises ImageFault if it is refused, as any image, or is no disk; OSError.
     """
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=scratch) as folder:
-        work = Path(folder)
-        disk, compression = file, _compression(file)
-        if compression != "none":
-            disk = work / "unpacked"
-            with report.task(f"{file.name}: unpacking {compression}") as task:
-                try:
-                    unpack(file, compression, disk, _UNPACKED, task)
-                except ImageFault as fault:
-                    raise ImageFault(f"{file}: {fault}") from fault
-        image_format = _format(disk)
-        facts = examine(disk, image_format)
-        raw = work / "disk.raw"
-        with report.task(f"{file.name}: looking into it"):
-            to_raw(disk, raw, image_format)
-            return _look(raw, image_format, compression, facts)
+    disk, compression = file, _compression(file)
+    if compression != "none":
+        disk = work / "unpacked"
+        with report.task(f"{file.name}: unpacking {compression}") as task:
+            try:
+                unpack(file, compression, disk, _UNPACKED, task)
+            except ImageFault as fault:
+                raise ImageFault(f"{file}: {fault}") from fault
+    image_format = _format(disk)
+    if image_format == "raw" and (other := _no_disk(disk)):
+        raise ImageFault(f"{file}: is {other}")
+    facts = examine(disk, image_format)
+    raw = work / "disk.raw"
+    with report.task(f"{file.name}: looking into it"):
+        to_raw(disk, raw, image_format)
+        if _holds(raw, 4096, _GPT):
+            raise ImageFault(
+                f"{file}: is partitioned for disks with sectors of 4096 bytes; those of guests here have 512"
+            )
+        return _look(file, raw, image_format, compression, facts)
 
 
-def _look(raw: Path, image_format: DiskFormat, compression: Compression, facts: DiskFacts) -> Findings:
+def _look(file: Path, raw: Path, image_format: DiskFormat, compression: Compression, facts: DiskFacts) -> Findings:
     table, partitions = _partitions(raw, facts.virtual_size)
+    boots = _boots(raw, partitions)
+    if table == "none" and not boots and all(each.filesystem is None for each in partitions):
+        raise ImageFault(f"{file}: is no disk that is known here: it has neither a partition table nor a file system")
     unknown: list[str] = []
-    system, kernels_elsewhere = None, []
+    systems: list[System] = []
+    kernels_elsewhere: list[str] = []
     for partition in partitions:
         if partition.filesystem == "ext4":
             files = _Files(raw, partition)
             found = _system(files)
-            if found is not None and system is None:
-                system = found
-            elif found is None:
+            if found is not None:
+                systems.append(found)
+            else:
                 kernels_elsewhere += files.kernels("/")
         elif partition.filesystem not in {"vfat", "swap", None}:
             unknown.append(f"cannot look inside partition {partition.number}: it is {partition.filesystem}")
+    # A rescue system may stand before the one that says what it is.
+    system = next((each for each in systems if each.os_release), systems[0] if systems else None)
     if system is None:
         unknown.append("no root file system was found that can be read here; fill in what the guest's file leaves open")
     elif not system.kernels:
-        system = System(**{**vars(system), "kernels": tuple(kernels_elsewhere)})
-    return Findings(
-        image_format, compression, facts, table, partitions, _boots(raw, partitions), system, tuple(unknown)
-    )
+        system = replace(system, kernels=tuple(kernels_elsewhere))
+    return Findings(image_format, compression, facts, table, partitions, boots, system, tuple(unknown))
+
+
+def _no_disk(file: Path) -> str | None:
+    """What `file` is instead of a disk, and what is to be done with it."""
+    if _holds(file, 257, b"ustar"):
+        with file.open("rb") as opened:
+            first = opened.read(100)
+        if b".ovf" in first.lower():
+            return "an OVA, a tar of disks: unpack it, and import the disk in it"
+        return "a tar: a root file system or container image is of kind rootfs, see docs/guests.md"
+    if _holds(file, _ISO_OFFSET, b"CD001"):
+        return "an image of a CD: an installer's is of kind install, see docs/guests.md"
+    if _holds(file, 0, b"QED\0"):
+        return "a QED disk: convert it to qcow2 with qemu-img"
+    return None
 
 
 def _compression(file: Path) -> Compression:
@@ -162,38 +186,52 @@ def _format(disk: Path) -> DiskFormat:
 
 
 def _partitions(raw: Path, size: int) -> tuple[str, tuple[Partition, ...]]:
-    """Kind of table and its partitions; a disk without a table is one partition."""
-    whole = Partition(0, 0, size, "", _filesystem(raw, 0))
-    if whole.filesystem is not None:
-        return "none", (whole,)
+    """Kind of table and its partitions; a disk without a table is one partition, number 0.
+
+    A table is believed before a file system: mkfs leaves the place of a table alone, and partitioning the places where a
+    file system had its mark.
+    """
     try:
         table = json.loads(run(["sfdisk", "--json", "--", str(raw)]))["partitiontable"]
     except ImageFault:
-        return "none", (whole,)
-    sector = int(table.get("sectorsize", 512))
-    found = []
-    for number, each in enumerate(table.get("partitions", []), 1):
+        table = {}
+    sector, found = int(table.get("sectorsize", 512)), []
+    for each in table.get("partitions", []):
         start, length = int(each["start"]) * sector, int(each["size"]) * sector
-        found.append(Partition(number, start, length, str(each["type"]), _filesystem(raw, start)))
-    return str(table["label"]), tuple(found)
+        if not 0 < start < start + length <= size:
+            break  # boot code that looks like a table
+        found.append(Partition(_number(str(each["node"])), start, length, str(each["type"]), _filesystem(raw, start)))
+    else:
+        if found:
+            return str(table["label"]), tuple(found)
+    return "none", (Partition(0, 0, size, "", _filesystem(raw, 0)),)
+
+
+def _number(node: str) -> int:
+    """That of a partition whose device would be called `node`."""
+    return int(node[len(node.rstrip("0123456789")) :])
 
 
 def _filesystem(raw: Path, start: int) -> str | None:
-    with raw.open("rb") as file:
-        for offset, magic, name in _SIGNATURES:
-            file.seek(start + offset)
-            if file.read(len(magic)) == magic:
-                return name
-    return None
+    return next((name for offset, magic, name in _SIGNATURES if _holds(raw, start + offset, magic)), None)
+
+
+def _holds(file: Path, offset: int, magic: bytes) -> bool:
+    with file.open("rb") as opened:
+        opened.seek(offset)
+        return opened.read(len(magic)) == magic
 
 
 def _boots(raw: Path, partitions: tuple[Partition, ...]) -> tuple[Literal["bios", "uefi"], ...]:
     """The firmwares that find something to start: boot code in the first sector, and a loader on an EFI partition."""
     with raw.open("rb") as file:
-        code = file.read(440)
+        first = file.read(512)
+    code = first[:440]
     # BIOS boot code that is more than the message of a protective table, or a place for GRUB's second part.
-    bios = any(code) and (
-        len(partitions) == 1 or any(code[256:]) or any(each.type == _BIOS_BOOT for each in partitions)
+    bios = (
+        first[510:] == b"\x55\xaa"
+        and any(code)
+        and (len(partitions) == 1 or any(code[256:]) or any(each.type == _BIOS_BOOT for each in partitions))
     )
     uefi = False
     for each in partitions:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,6 +70,10 @@ class Store:
         """Declare that no image of this store is in use any more."""
         while self._in_use:
             self._in_use.popitem()[1].release()
+
+    def workspace(self, name: str) -> AbstractContextManager[Path]:
+        """An empty folder for work that no image is made in; gone at the end, or swept when we were killed."""
+        return self._workspaces.open(name)
 
     def key_of(self, source: Source) -> str:
         """Digest of everything that decides what comes out: entry, recipe, keys, version of the code."""

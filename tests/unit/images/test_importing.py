@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,8 @@ def tree(tmp_path: Path) -> Path:
 
 def imported(file: Path, tmp_path: Path) -> tuple[dict[str, object], dict[str, object], str]:
     """Image, guest, and what was found."""
-    made = import_image(file, "acme-9", tmp_path / "lab", tmp_path, SilentReporter())
+    (tmp_path / "work").mkdir()
+    made = import_image(file, "acme-9", tmp_path / "lab", tmp_path / "work", SilentReporter())
     image, guest = (yaml.safe_load(path.read_text()) for path in made.files)
     return image, guest, "\n".join(made.lines)
 
@@ -146,6 +148,118 @@ def test_a_disk_that_names_other_files_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "lab").exists()
 
 
+def _tar(path: Path, *names: str) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(name))
+    return path
+
+
+def test_what_is_no_disk_is_refused_with_what_it_is(tmp_path: Path) -> None:
+    cd = bytearray(64 * 1024)
+    cd[0x8001:0x8006] = b"CD001"
+    (tmp_path / "cd.iso").write_bytes(cd)
+    (tmp_path / "old.qed").write_bytes(b"QED\0" + bytes(4096))
+    (tmp_path / "README.md").write_text("# Not a disk\n" * 500)
+    (tmp_path / "zeroes").write_bytes(bytes(MIB))
+    tree = _tar(tmp_path / "root.tar", "etc/", "etc/os-release")
+    (tmp_path / "root.tar.xz").write_bytes(lzma.compress(tree.read_bytes(), preset=0))
+    files = {
+        "cd.iso": "kind install",
+        "old.qed": "convert it to qcow2",
+        "README.md": "neither a partition table nor a file system",
+        "zeroes": "neither a partition table nor a file system",
+        "root.tar": "kind rootfs",
+        "root.tar.xz": "kind rootfs",
+        _tar(tmp_path / "acme.ova", "acme.ovf", "acme.vmdk").name: "unpack it",
+    }
+    for name, message in files.items():
+        with pytest.raises(ImageFault, match=message):
+            imported(tmp_path / name, tmp_path)
+        for left in (tmp_path / "work").iterdir():
+            left.unlink()
+        (tmp_path / "work").rmdir()
+    assert not (tmp_path / "lab").exists()
+
+
+def test_a_disk_for_other_sectors_is_refused(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.raw"
+    with disk.open("wb") as file:
+        file.truncate(MIB)
+        file.seek(4096)
+        file.write(b"EFI PART")
+    with pytest.raises(ImageFault, match="sectors of 4096 bytes"):
+        imported(disk, tmp_path)
+
+
+def test_a_table_counts_more_than_the_mark_of_a_former_file_system(tmp_path: Path, tree: Path) -> None:
+    raw = partitioned(tmp_path / "disk.raw", tree, label="dos")
+    with raw.open("r+b") as file:
+        file.seek(0x438)
+        file.write(b"\x53\xef")
+    _, _, said = imported(raw, tmp_path)
+    assert "partition table: dos" in said
+    assert "system: Acme Linux 9" in said
+
+
+def test_boot_code_that_looks_like_a_table_is_none(tmp_path: Path) -> None:
+    raw = tmp_path / "disk.raw"
+    with raw.open("wb") as file:
+        file.write(b"\xeb" * 446 + b"\xaa" * 64 + b"\x55\xaa")
+        file.truncate(MIB)
+        file.seek(3)
+        file.write(b"NTFS")
+    _, _, said = imported(raw, tmp_path)
+    assert "partition table: none" in said
+    assert "partition 0: 1 MiB, ntfs" in said
+
+
+def test_partitions_keep_their_numbers_and_what_nothing_starts_is_left_open(tmp_path: Path) -> None:
+    raw = tmp_path / "disk.raw"
+    with raw.open("wb") as file:
+        file.truncate(64 * MIB)
+    table = f"label: gpt\n{raw}15 : start=2048, size=20480, type=linux\n{raw}1 : start=22528, size=102400, type=linux\n"
+    subprocess.run([find("sfdisk"), "-q", raw], input=table, text=True, check=True)
+    _, _, said = imported(raw, tmp_path)
+    assert "partition 15: 10 MiB" in said
+    assert "partition 1: 50 MiB" in said
+    assert "by hand: boot: nothing was found" in (tmp_path / "lab/guests/acme-9.yaml").read_text()
+
+
+def test_a_rescue_system_does_not_speak_for_the_disk(tmp_path: Path, tree: Path) -> None:
+    rescue = tmp_path / "rescue"
+    (rescue / "etc").mkdir(parents=True)
+    (rescue / "etc/fstab").touch()
+    raw = partitioned(tmp_path / "disk.raw", tree)
+    subprocess.run(
+        [find("mke2fs"), "-q", "-F", "-t", "ext4", "-E", "offset=1048576", "-d", rescue, raw, "10240k"], check=True
+    )
+    _, guest, said = imported(raw, tmp_path)
+    assert guest["name"] == "Acme Linux 9 ?[31m"
+    assert "in partition 2" in said
+
+
+def test_a_version_that_looks_like_a_number_is_text(tmp_path: Path, tree: Path) -> None:
+    (tree / "usr/lib/os-release").write_text("ID=acme\nNAME=Acme\nVERSION_ID=1.5e10\n")
+    imported(partitioned(tmp_path / "disk.raw", tree), tmp_path)
+    assert load([tmp_path / "lab"]).guests["acme-9"].version == "1.5e10"
+
+
+def test_a_path_that_no_entry_can_name_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "my disk.qcow2"
+    file.write_bytes(b"no disk either")
+    with pytest.raises(ImageFault, match="without spaces"):
+        imported(file, tmp_path)
+
+
+def test_where_the_guest_cannot_be_written_the_image_is_not_either(tmp_path: Path, tree: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/guests").write_text("in the way")
+    with pytest.raises(ImageFault, match="lab/guests"):
+        imported(partitioned(tmp_path / "disk.raw", tree), tmp_path)
+    assert list((tmp_path / "lab/images").iterdir()) == []
+
+
 def test_the_command_writes_once(
     tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,4 +272,4 @@ def test_the_command_writes_once(
     for arguments in (["acme-9", "--to", lab], ["../acme", "--to", lab], ["Acme", "--to", lab]):
         assert run(["images", "import", str(raw), "--as", *arguments]) in {2, 3}
         assert capsys.readouterr().err.count("\n") == 1
-    assert list((tmp_path / "cache/images").glob(".import-*")) == []
+    assert list((tmp_path / "cache/images/work").iterdir()) == []
