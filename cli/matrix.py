@@ -166,11 +166,12 @@ def lint(matrix: Overlays = None, suites: Suites = None) -> None:
 
     Exit status 2 if there is a mistake, 0 if there are warnings only.
     """
-    from images import load_catalogue  # noqa: PLC0415 -- only lint needs the catalogue
+    from images import boots_of, load_catalogue  # noqa: PLC0415 -- only lint needs the catalogue
 
     data = load(matrix or ())
     probes = scan([SHIPPED_SUITES, *(suites or ())])
-    findings = find(data, today=_today(), probes=probes, images=set(load_catalogue(matrix or ())))
+    images = {name: boots_of(source) for name, source in load_catalogue(matrix or ()).items()}
+    findings = find(data, today=_today(), probes=probes, images=images)
     for finding in findings:
         _print(str(finding))
     mistakes = sum(finding.severity == "mistake" for finding in findings)

@@ -2,7 +2,7 @@
 
 from images.examine import DiskFacts, examine
 from images.faults import ImageFault
-from images.forms import BusyboxEntry, InstallEntry, KernelPackage, PairEntry, RootfsEntry, Source
+from images.forms import BusyboxEntry, InstallEntry, KernelPackage, PairEntry, RootfsEntry, Source, boots_of
 from images.image import Image
 from images.keys import IdentityKeys
 from images.load import Catalogue, load_catalogue
@@ -29,6 +29,7 @@ __all__ = [
     "Store",
     "UrlEntry",
     "UserEntry",
+    "boots_of",
     "examine",
     "load_catalogue",
 ]

@@ -215,3 +215,11 @@ ImageEntry = Annotated[
     Field(discriminator="kind"),
 ]
 """Whatever a catalogue file may hold."""
+
+
+def boots_of(source: Source) -> frozenset[Literal["loader", "direct"]]:
+    """How a guest of `source` can be booted: `direct` needs a kernel beside the disk, `loader` one on it."""
+    if isinstance(source, PlannedBuild):
+        return frozenset({"loader", "direct"})
+    beside = isinstance(source, BusyboxEntry | PairEntry | RootfsEntry)
+    return frozenset({"direct" if beside else "loader"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -27,11 +27,16 @@ class Finding:
 
 
 def lint(
-    matrix: Matrix, *, today: date, probes: Probes | None = None, images: Collection[str] | None = None
+    matrix: Matrix,
+    *,
+    today: date,
+    probes: Probes | None = None,
+    images: Mapping[str, Collection[str]] | None = None,
 ) -> list[Finding]:
     """Everything found, mistakes first, each in the order of files and lines.
 
-    `probes` from `matrix.probes.scan`; `images` are the ids of the image catalogue; what is None is not checked.
+    `probes` from `matrix.probes.scan`; `images` are those of the image catalogue by id, each with what a guest's `boot` may be;
+    what is None is not checked.
     """
     mistakes: list[Problem] = []
     warnings: list[Problem] = []
@@ -41,7 +46,7 @@ def lint(
         mistakes += _requirements(matrix, probes.found.values(), today)
         warnings += _unreferenced_probes(matrix, probes.found.values())
     if images is not None:
-        mistakes += _unknown_images(matrix, images)
+        mistakes += _images(matrix, images)
     warnings += _rules(matrix, today, None if probes is None else list(probes.found))
     warnings += _needed_nowhere(matrix)
     warnings += _ends_of_life(matrix, today)
@@ -61,10 +66,15 @@ def _at(matrix: Matrix, kind: str, name: str, field: str, message: str) -> Probl
     )
 
 
-def _unknown_images(matrix: Matrix, images: Collection[str]) -> Iterator[Problem]:
+def _images(matrix: Matrix, images: Mapping[str, Collection[str]]) -> Iterator[Problem]:
+    lacks = {"direct": "no kernel beside its disk", "loader": "no boot loader on its disk"}
     for guest in matrix.guests.values():
         if guest.image not in images:
             yield _at(matrix, "guest", guest.id, "image", unknown("image", guest.image, sorted(images)))
+        elif guest.boot not in images[guest.image]:
+            allowed = " or ".join(f"'{boot}'" for boot in sorted(images[guest.image]))
+            why = f"must be {allowed}: image '{guest.image}' has {lacks[guest.boot]}"
+            yield _at(matrix, "guest", guest.id, "boot", why)
 
 
 def _requirements(matrix: Matrix, probes: Iterable[Probe], today: date) -> Iterator[Problem]:

@@ -103,8 +103,10 @@ def findings(tmp_path: Path) -> list[str]:
         tmp_path / "suites",
         boot__a="import pytest\n@pytest.mark.requires('agnet')\ndef test_cold_boot(): ...\n@pytest.mark.requires('a b')\ndef test_extra(): ...\n",
     )
-    shipped = {guest.image for guest in load().guests.values()}
-    found = lint(load([overlay]), today=TODAY, probes=scan([suites]), images={*shipped, "s390"})
+    images = {guest.image: {guest.boot} for guest in load().guests.values()}
+    images["debian-12"] = {"direct", "loader"}
+    images["s390"] = {"loader"}
+    found = lint(load([overlay]), today=TODAY, probes=scan([suites]), images=images)
     return [str(finding).replace(f"{tmp_path}/", "") for finding in found]
 
 
@@ -112,6 +114,7 @@ def findings(tmp_path: Path) -> list[str]:
     "line",
     [
         "mistake: overlay/guests/old.yaml:5: image: unknown image 'old' (allowed: ",
+        "mistake: overlay/guests/s390.yaml:1: boot: must be 'loader': image 's390' has no kernel beside its disk",
         "mistake: overlay/profiles.yaml:2: required[1]: unknown probe 'boot/gone', did you mean 'boot/extra'? (allowed: boot/cold_boot, boot/extra)",
         "mistake: suites/boot/test_a.py:3: requires: unknown capability 'agnet', did you mean 'agent'?",
         "mistake: suites/boot/test_a.py:5: requires: 'a b' is no requirement (allowed: name, !name, name>=2, name==word, a|b)",
@@ -131,8 +134,8 @@ def test_lint_says(findings: list[str], line: str) -> None:
 
 
 def test_lint_says_nothing_else_and_mistakes_first(findings: list[str]) -> None:
-    assert len(findings) == 13, "\n".join(findings)
-    assert [finding.partition(":")[0] for finding in findings] == ["mistake"] * 4 + ["warning"] * 9
+    assert len(findings) == 14, "\n".join(findings)
+    assert [finding.partition(":")[0] for finding in findings] == ["mistake"] * 5 + ["warning"] * 9
 
 
 def test_shipped_data_and_suites_fit_together() -> None:
