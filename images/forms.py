@@ -219,7 +219,7 @@ ImageEntry = Annotated[
 
 def boots_of(source: Source) -> frozenset[Literal["loader", "direct"]]:
     """How a guest of `source` can be booted: `direct` needs a kernel beside the disk, `loader` one on it."""
-    if isinstance(source, PlannedBuild):
+    if isinstance(source, PlannedBuild | RootfsEntry):
         return frozenset({"loader", "direct"})
-    beside = isinstance(source, BusyboxEntry | PairEntry | RootfsEntry)
+    beside = isinstance(source, BusyboxEntry | PairEntry)
     return frozenset({"direct" if beside else "loader"})
