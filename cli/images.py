@@ -174,6 +174,12 @@ def prune(
     all_images: Annotated[
         bool, typer.Option("--all", help="Also images that the catalogue would build again.")
     ] = False,
+    undescribed: Annotated[
+        bool,
+        typer.Option(
+            "--undescribed", help="Also images that no entry given here describes: mind your --matrix folders."
+        ),
+    ] = False,
     programs: Annotated[
         bool,
         typer.Option("--programs", help="Also QEMU and Bochs unpacked in the cache; the next use fetches today's."),
@@ -183,13 +189,17 @@ def prune(
         int | None, typer.Option(min=0, metavar="GIB", help="Then the oldest of all, until the rest takes no more.")
     ] = None,
 ) -> None:
-    """Remove images that the catalogue no longer describes, and what killed runs left. Never what is in use."""
+    """Remove images whose entry now describes another, and what killed runs left. Never what is in use.
+
+    An image that no entry describes stays: a folder that was not given with --matrix may describe it.
+    """
     catalogue = load_catalogue(matrix or ())
     with _store() as store:
         current = set() if all_images else {store.key_of(source) for source in catalogue.values()}
         manifests = sorted(store.manifests(), key=lambda manifest: manifest.created)
         stale = [each for each in manifests if each.key not in current and each.age_days() >= older_than]
-        freed = sum(_remove(store, manifest) for manifest in stale)
+        spared = [] if all_images or undescribed else [each for each in stale if each.entry not in catalogue]
+        freed = sum(_remove(store, manifest) for manifest in stale if manifest not in spared)
         if down_to is not None:
             left = [each for each in manifests if store.holds(each)]
             total = sum(each.size for each in left)
@@ -199,6 +209,9 @@ def prune(
                 gone = _remove(store, manifest)
                 freed, total = freed + gone, total - gone
         freed += store.sweep()
+        for manifest in filter(store.holds, spared):
+            why = "no entry describes it; give the --matrix folder that does, or --undescribed to remove it"
+            _print(f"{manifest.entry}: kept {manifest.name[:12]} ({size_text(manifest.size)}), {why}")
     if programs:
         names, bytes_freed = remove_unused(cache_dir(), older_than)
         for name in names:

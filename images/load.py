@@ -11,6 +11,7 @@ from images.mirrors import load_mirrors
 from images.model import BuildEntry, PlannedBuild, PublishedEntry, Recipe
 from images.vendor_keys import TrustedKey, load_keys
 from matrix.document import Document, Mistakes, Problem, read_document
+from matrix.load import layer_problem, yaml_files
 from matrix.mistakes import unknown
 
 _SHIPPED = Path(__file__).resolve().parent
@@ -47,12 +48,14 @@ def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
 
     A later entry or recipe with the same id replaces the earlier one. Raises Mistakes.
     """
-    problems: list[Problem] = []
-    entries = _layer(_yaml_files(_SHIPPED / "catalogue"), ImageEntry, problems)
-    recipes = _layer(_yaml_files(_SHIPPED / "recipes"), Recipe, problems)
+    problems = [problem for overlay in overlays if (problem := layer_problem(overlay))]
+    if problems:
+        raise Mistakes(problems)
+    entries = _layer(_SHIPPED / "catalogue", ImageEntry, problems)
+    recipes = _layer(_SHIPPED / "recipes", Recipe, problems)
     for overlay in overlays:
-        entries |= _layer(_yaml_files(overlay / "images"), ImageEntry, problems)
-        recipes |= _layer(_yaml_files(overlay / "images" / "recipes"), Recipe, problems)
+        entries |= _layer(overlay / "images", ImageEntry, problems)
+        recipes |= _layer(overlay / "images" / "recipes", Recipe, problems)
     keys = load_keys(overlays, problems)
     resolved = {name: _resolve(document, recipes, problems) for name, document in recipes.items()}
     for document in entries.values():
@@ -76,14 +79,10 @@ def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
     return Catalogue(sources, {name: Path(document.origin.file) for name, document in entries.items()}, keys)
 
 
-def _yaml_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
-
-
-def _layer(paths: Iterable[Path], model: Any, problems: list[Problem]) -> dict[str, Document[Any]]:
+def _layer(folder: Path, model: Any, problems: list[Problem]) -> dict[str, Document[Any]]:
     """The items of one folder by id. Each file holds one item and is named after it, so ids cannot repeat."""
     layer: dict[str, Document[Any]] = {}
-    for path in paths:
+    for path in yaml_files(folder, problems):
         reading = read_document(path, model)
         problems.extend(reading.problems)
         for document in reading.documents:

@@ -26,7 +26,7 @@ SHIPPED = Path(__file__).resolve().parent
 
 T = TypeVar("T")
 
-# What an overlay may hold; `images` belongs to the image catalogue, `suites` to the probes.
+# What an overlay may hold; `images` and `mirrors.yaml` belong to the image catalogue, `suites` to the probes.
 _FILES = {
     "hypervisors.yaml": ("hypervisors", "hypervisor", HypervisorSpec),
     "extensions.yaml": ("extensions", "extension", ExtensionSpec),
@@ -36,6 +36,7 @@ _FILES = {
     "claims.yaml": ("claims", "claim", Claim),
 }
 _FOLDERS = ("guests", "hosts", "lab_hosts", "images", "suites")
+_OTHERS = ("mirrors.yaml",)
 
 
 @dataclass(slots=True)
@@ -60,37 +61,25 @@ class _Loading:
         return self.kinds.setdefault(name, _Kind())
 
     def layer(self, root: Path) -> None:
-        if not root.is_dir():
-            self.problems.append(Problem(str(root), 0, "", "is not a folder"))
+        if wrong := layer_problem(root):
+            self.problems.append(wrong)
             return
-        if not any((root / name).exists() for name in (*_FILES, *_FOLDERS)):
-            allowed = ", ".join([*_FILES, *(f"{name}/" for name in _FOLDERS)])
-            self.problems.append(Problem(str(root), 0, "", f"holds no matrix data; expected one of {allowed}"))
         for name, (key, kind, model) in _FILES.items():
             if (root / name).exists() or (root / name).is_symlink():
                 self.add(kind, read_items(root / name, key, model))
         for kind, folder, model in (("guest", "guests", GuestSpec), ("lab host", "lab_hosts", LabHostSpec)):
             guests = []
-            for path in self.yaml_files(root / folder):
+            for path in yaml_files(root / folder, self.problems):
                 reading: Reading[Any] = read_document(path, model)
                 self.named_like_file(path, reading)
                 guests.append(reading)
             self.add(kind, *guests)
         hosts = []
-        for path in self.yaml_files(root / "hosts"):
+        for path in yaml_files(root / "hosts", self.problems):
             reading = read_items(path, "hosts", HostSpec)
             hosts.append(reading)
             self.labs[path.stem] = tuple(document.value for document in reading.documents)
         self.add("host", *hosts)
-
-    def yaml_files(self, folder: Path) -> list[Path]:
-        if not folder.exists():
-            return []
-        if not folder.is_dir():
-            self.problems.append(Problem(str(folder), 0, "", "must be a folder"))
-            return []
-        self.problems.extend(Problem(str(path), 0, "", "must end in .yaml") for path in folder.glob("*.yml"))
-        return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
 
     def named_like_file(self, path: Path, reading: Reading[Any]) -> None:
         for document in reading.documents:
@@ -169,11 +158,39 @@ class _Loading:
         )
 
 
+def layer_problem(root: Path) -> Problem | None:
+    """What is wrong with `root` as a folder of data, whatever stands in its files; None if nothing is."""
+    if not root.is_dir():
+        return Problem(str(root), 0, "", "is not a folder")
+    if not any((root / name).exists() for name in (*_FILES, *_FOLDERS, *_OTHERS)):
+        allowed = ", ".join([*_FILES, *_OTHERS, *(f"{name}/" for name in _FOLDERS)])
+        return Problem(str(root), 0, "", f"holds no matrix data; expected one of {allowed}")
+    return None
+
+
+def yaml_files(folder: Path, problems: list[Problem]) -> list[Path]:
+    """The YAML files of a folder that need not be there; what is wrong with it is added to `problems`."""
+    if not folder.exists() and not folder.is_symlink():
+        return []
+    if not folder.is_dir():
+        problems.append(Problem(str(folder), 0, "", "must be a folder"))
+        return []
+    try:
+        # Path.glob would take a folder that must not be read for an empty one.
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        problems.append(Problem(str(folder), 0, "", f"cannot be read: {error.strerror or error}"))
+        return []
+    problems.extend(Problem(str(path), 0, "", "must end in .yaml") for path in paths if path.suffix == ".yml")
+    return [path for path in paths if path.suffix == ".yaml" and not path.name.startswith(".")]
+
+
 def load(overlays: Sequence[Path] = (), *, shipped: Path = SHIPPED) -> Matrix:
     """The shipped data with each overlay folder laid over it in turn; a later item replaces one of the same id.
 
     An overlay is a folder with any of guests/*.yaml, hosts/*.yaml, lab_hosts/*.yaml, hypervisors.yaml, extensions.yaml,
-    profiles.yaml, rules.yaml, sources.yaml, claims.yaml. Rules that are replaced keep their place; new ones come after, and so win.
+    profiles.yaml, rules.yaml, sources.yaml, claims.yaml, or of what the image catalogue and the probes read there.
+    Rules that are replaced keep their place; new ones come after, and so win.
 
     Raises Mistakes with all mistakes of all files.
     """

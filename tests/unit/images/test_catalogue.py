@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from pathlib import Path
 
@@ -187,6 +188,26 @@ def test_a_relative_path_counts_from_its_file(overlay: Path) -> None:
 def test_a_later_overlay_wins(overlay: Path) -> None:
     _write(overlay, _URL.replace("id: mine", "id: debian-12"), "debian-12")
     assert isinstance(load_catalogue([overlay])["debian-12"], UrlEntry)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("missing", "missing: is not a folder"),
+        ("empty", "empty: holds no matrix data; expected one of "),
+        ("file", "file/images: must be a folder"),
+        ("ending", "ending/images/mine.yml: must end in .yaml"),
+    ],
+)
+def test_a_folder_that_describes_nothing_is_refused(tmp_path: Path, given: str, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file/images").write_text("x")
+    (tmp_path / "ending/images").mkdir(parents=True)
+    (tmp_path / "ending/images/mine.yml").write_text(_URL)
+    with pytest.raises(Mistakes, match=re.escape(f"{tmp_path}/{message}")) as caught:
+        load_catalogue([tmp_path / given])
+    assert "\n" not in str(caught.value)
 
 
 def test_a_recipe_extends_another(overlay: Path) -> None:

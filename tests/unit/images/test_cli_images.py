@@ -47,9 +47,39 @@ def test_fetch_list_verify_prune(overlay: list[str], cache: Path, capsys: pytest
     assert "damaged" in capsys.readouterr().out
     assert run(["images", "prune", *overlay]) == 0
     assert stored.exists()
-    assert run(["images", "prune"]) == 0
+    assert run(["images", "prune", "--undescribed"]) == 0
     assert not stored.exists()
     assert "freed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["list", "build", "fetch small", "pin small", "verify", "prune", "prune --all"])
+def test_a_folder_that_is_not_there_is_refused(
+    overlay: list[str], cache: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert run(["images", "fetch", "small", *overlay]) == 0
+    capsys.readouterr()
+    assert run(["images", *command.split(), "--matrix", f"{overlay[1]}x"]) == 2
+    assert capsys.readouterr().err == f"{overlay[1]}x: is not a folder\n"
+    assert len(list((cache / "images/objects").iterdir())) == 1
+
+
+def test_prune_leaves_what_a_folder_may_describe_that_was_not_given(
+    overlay: list[str], disk: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["images", "fetch", "small", *overlay]) == 0
+    capsys.readouterr()
+    assert run(["images", "prune", "--older-than", "0"]) == 0
+    said = capsys.readouterr().out
+    assert "small: kept" in said
+    assert "--undescribed" in said
+    disk.write_bytes(disk.read_bytes() + b"new")
+    entry, digest = Path(overlay[1]) / "images/small.yaml", hashlib.sha256(disk.read_bytes()).hexdigest()
+    entry.write_text(entry.read_text().partition("sha256")[0] + f"sha256: '{digest}'\n")
+    assert run(["images", "fetch", "small", *overlay]) == 0
+    capsys.readouterr()
+    assert run(["images", "prune", *overlay]) == 0
+    assert "small: removed" in capsys.readouterr().out
+    assert [folder.name for folder in (cache / "images/objects").iterdir()] == [digest]
 
 
 def test_an_image_for_customers_is_supplied_as_a_file(
@@ -164,7 +194,7 @@ def test_prune_by_age_removes_what_is_as_old(
             assert manifest is not None
             old = manifest.model_copy(update={"created": datetime.now(UTC) - timedelta(days=days)})
             write_manifest(cache / "images/keys" / f"{manifest.key}.json", old)
-    assert run(["images", "prune", "--older-than", "7"]) == 0
+    assert run(["images", "prune", "--older-than", "7", "--undescribed"]) == 0
     said = capsys.readouterr().out
     assert "days-10: removed" in said
     assert "days-3" not in said

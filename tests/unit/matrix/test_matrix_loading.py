@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -201,6 +204,22 @@ def test_overlays_that_are_not_there_or_hold_nothing(tmp_path: Path) -> None:
     assert f"{tmp_path}/missing: is not a folder" in lines
     assert f"{tmp_path}/file: is not a folder" in lines
     assert any(line.startswith(f"{tmp_path}/empty: holds no matrix data; expected one of ") for line in lines)
+
+
+def test_a_folder_with_mirrors_only_is_one(tmp_path: Path) -> None:
+    (tmp_path / "mirrors.yaml").write_text("mirrors: []\n")
+    assert load([tmp_path]).guests == load().guests
+
+
+def test_a_folder_that_must_not_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "guests").mkdir(mode=0o300)
+    body = "import sys\nfrom pathlib import Path\nfrom matrix.load import yaml_files\nfound = []\nyaml_files(Path(sys.argv[1]), found)\nprint(*found)\n"
+    argv = [sys.executable, "-c", body, str(tmp_path / "guests")]
+    if os.geteuid() == 0:
+        # Root may read anything; without its capabilities it is an ordinary user to the kernel.
+        argv = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", *argv]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert said == f"{tmp_path}/guests: cannot be read: Permission denied\n"
 
 
 def test_folders_and_files_in_each_others_place(tmp_path: Path) -> None:
