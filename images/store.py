@@ -122,14 +122,32 @@ class Store:
         return self._manifest_path(manifest.key).exists()
 
     def verify(self, manifest: Manifest, report: Reporter | None = None) -> str | None:
-        """Read every file of an image in full; what is wrong with it, or None. Raises ImageFault if unreadable."""
+        """Read every file of an image in full; what is wrong with it, or None.
+
+        What is damaged is forgotten, so that the next use makes it again: damage need not show in a file's stamp.
+        Raises ImageFault if a file cannot be read.
+        """
         report = report or SilentReporter()
+        wrong = self._damage(manifest, report)
+        if wrong is not None:
+            for other in [each for each in self.manifests() if each.name == manifest.name]:
+                self._forget_damaged(other, report)
+        return wrong
+
+    def _damage(self, manifest: Manifest, report: Reporter) -> str | None:
         folder = self._object(manifest)
         with report.task(f"{manifest.entry}: reading {manifest.size / 1024**2:.0f} MiB") as task:
             for file in manifest.files:
                 if wrong := damage(folder, file, rehash=True, watch=task.advance):
                     return wrong
         return None
+
+    def _forget_damaged(self, manifest: Manifest, report: Reporter) -> None:
+        with self._one_line(f"{manifest.entry} is damaged"), self._alone(manifest.key, manifest.entry, report):
+            # Somebody may have made it again since it was read.
+            current = read_manifest(self._manifest_path(manifest.key))
+            if current is not None and self._damage(current, report) is not None:
+                self._manifest_path(manifest.key).unlink()
 
     def remove(self, manifest: Manifest) -> bool:
         """Remove an image unless somebody uses or makes it right now; whether it is gone. Raises ImageFault."""

@@ -12,6 +12,7 @@ import pytest
 
 from images import ImageFault, Store, UrlEntry
 from images.locking import UseLock
+from images.manifest import write_manifest
 from images.workspace import Workspaces
 from tests.unit.images.conftest import MakeEntry
 
@@ -122,6 +123,30 @@ def test_two_processes_make_it_once(cache: Path, disk: Path, entry_for: MakeEntr
     assert [process.returncode for process in running] == [0, 0, 0]
     assert all("GOT sha256:" in text for text in output)
     assert sum("copying" in text for text in output) == 1
+
+
+def test_damage_that_no_stamp_shows_is_found_by_verify_and_healed(
+    store: Store, cache: Path, disk: Path, entry_for: MakeEntry
+) -> None:
+    entry, same_bytes = entry_for(disk), entry_for(disk, id="raw", format="raw")
+    stored = store.obtain(entry).disk
+    store.obtain(same_bytes)
+    stored.chmod(0o644)
+    with stored.open("r+b") as file:
+        file.seek(-100, os.SEEK_END)
+        file.write(b"\xff")
+    # A failing medium changes no stamp; here those in the manifests are made those of the damaged file.
+    for each in (entry, same_bytes):
+        manifest = store.known(each)
+        assert manifest is not None
+        silent = manifest.model_copy(update={"files": (manifest.disk.restamped(stored.parent),)})
+        write_manifest(cache / "images/keys" / f"{manifest.key}.json", silent)
+    assert store.obtain(entry).disk.read_bytes() != disk.read_bytes()
+    assert "sha256" in str(store.verify(silent))
+    assert store.known(entry) is None
+    assert store.known(same_bytes) is None
+    assert store.obtain(entry).disk.read_bytes() == disk.read_bytes()
+    assert store.verify(silent) is None
 
 
 def test_whoever_waits_says_so(store: Store, disk: Path, entry_for: MakeEntry) -> None:
