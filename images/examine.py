@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,21 @@ def examine(path: Path, expected_format: str) -> DiskFacts:
     if not 0 < size <= MAX_VIRTUAL_BYTES:
         raise ImageFault(f"{path}: refused, claims a size of {size} bytes (allowed: up to {MAX_VIRTUAL_BYTES})")
     return DiskFacts(format=expected_format, virtual_size=size)
+
+
+def refuse_expansion(path: Path, disk_format: str, folder: Path, limit: int) -> None:
+    """Refuse an examined disk whose content, written to `folder`, takes more than `limit` bytes or than are free there.
+
+    A small file may point all clusters of a large disk at one. qemu-img walks its tables without writing anything: some
+    8 s for the 2 TiB that `examine` allows. Raises ImageFault.
+    """
+    output = run(["qemu-img", "measure", "-U", "--output=json", "-f", disk_format, "-O", "qcow2", "--", str(path)])
+    needed = int(json.loads(output)["required"])
+    if needed > limit:
+        raise ImageFault(f"{path}: refused, expands to {needed} bytes, allowed are {limit} (unpacked_gib)")
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ImageFault(f"{path}: expands to {needed} bytes, {folder} has {free} free; free some space there")
 
 
 def _not_self_contained(path: Path, expected_format: str) -> str | None:

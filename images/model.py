@@ -283,7 +283,7 @@ class PublishedEntry(Entry):
     """Where the vendor publishes it; `images pin` reads it there."""
     compression: Compression = "none"
     unpacked_gib: Annotated[int, Field(ge=1, le=1024)] = 64
-    """The most that a packed image may unpack to."""
+    """The most that a packed image may unpack to, or another format's content may take."""
 
     @model_validator(mode="after")
     def _named_by_digest(self) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from images.disk import to_qcow2
-from images.examine import examine
+from images.examine import examine, refuse_expansion
 from images.faults import ImageFault
 from images.model import UrlEntry
 from images.progress import Reporter
@@ -17,12 +17,12 @@ def open_up(entry: UrlEntry, fetched: Path, ready: Path, report: Reporter) -> No
 
     Works in the folder of `fetched`. Raises ImageFault; OSError when the disk is full.
     """
-    disk = fetched
+    disk, limit = fetched, entry.unpacked_gib * 1024**3
     if entry.compression != "none":
         disk = fetched.with_name("unpacked")
         with report.task(f"{entry.id}: unpacking {entry.compression}") as task:
             try:
-                unpack(fetched, entry.compression, disk, entry.unpacked_gib * 1024**3, task)
+                unpack(fetched, entry.compression, disk, limit, task)
             except ImageFault as fault:
                 raise ImageFault(f"{entry.id}: the file {fault}") from fault
         fetched.unlink()
@@ -30,6 +30,7 @@ def open_up(entry: UrlEntry, fetched: Path, ready: Path, report: Reporter) -> No
         disk.rename(ready)
         return
     examine(disk, entry.format)
+    refuse_expansion(disk, entry.format, ready.parent, limit)
     with report.task(f"{entry.id}: converting {entry.format} to qcow2"):
         to_qcow2(disk, ready, entry.format)
     disk.unlink()

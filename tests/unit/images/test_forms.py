@@ -7,6 +7,8 @@ import gzip
 import hashlib
 import json
 import lzma
+import shutil
+import struct
 import subprocess
 import zipfile
 import zlib
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from images import ImageFault, Store, examine, unpack
+from images.examine import refuse_expansion
 from images.progress import SilentReporter
 from tests.unit.images.conftest import MakeEntry
 
@@ -228,6 +231,38 @@ def test_a_disk_on_top_of_another_is_refused(tmp_path: Path, disk: Path) -> None
     vhd.write_bytes(data)
     with pytest.raises(ImageFault, match="differencing"):
         examine(vhd, "vpc")
+
+
+def expanding_vdi(path: Path, gib: int) -> Path:
+    """A small VDI of `gib` GiB, all of whose blocks are kept in the one that is there."""
+    subprocess.run(["qemu-img", "create", "-q", "-f", "vdi", path, f"{gib}G"], check=True)
+    data = bytearray(path.read_bytes())
+    # The VDI header: offsets of the block map and of the data, blocks in the disk, blocks in the file.
+    blocks_at, data_at = struct.unpack_from("<II", data, 0x154)
+    (blocks,) = struct.unpack_from("<I", data, 0x180)
+    struct.pack_into("<I", data, 0x184, blocks)
+    data[blocks_at : blocks_at + 4 * blocks] = bytes(4 * blocks)
+    path.write_bytes(bytes(data[:data_at]).ljust(data_at, b"\0") + b"x" * MIB)
+    return path
+
+
+def test_a_disk_that_expands_is_refused_before_it_is_converted(
+    store: Store, cache: Path, tmp_path: Path, entry_for: MakeEntry
+) -> None:
+    path = expanding_vdi(tmp_path / "bomb.vdi", 100)
+    with pytest.raises(ImageFault, match=r"refused, expands to 107\d+ bytes, allowed are 68719476736") as caught:
+        store.obtain(entry_for(path, format="vdi"))
+    assert "\n" not in str(caught.value)
+    assert list((cache / "images/objects").iterdir()) == []
+    with pytest.raises(ImageFault, match="allowed are 1073741824"):
+        store.obtain(entry_for(path, format="vdi", unpacked_gib=1))
+
+
+def test_a_disk_that_does_not_fit_is_refused_before_it_is_converted(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    path = expanding_vdi(tmp_path / "bomb.vdi", free // 1024**3 + 2)
+    with pytest.raises(ImageFault, match=r"expands to \d+ bytes, .* has \d+ free"):
+        refuse_expansion(path, "vdi", tmp_path, 1 << 50)
 
 
 @pytest.mark.parametrize("disk_format", ["vmdk", "vhdx", "vdi", "vpc"])
