@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
@@ -13,27 +15,40 @@ MAX_BYTES = 4 * 1024**2
 """No list of checksums or signature is larger than 4 MiB (that of all Ubuntu releases has 50 kB)."""
 
 
-def fetch_small(name: str, address: str, deadline: float) -> bytes:
-    """The content at `address`: http(s)://, file:// or a path. `name` is whose it is, for messages.
+@dataclass(frozen=True)
+class Fetched:
+    """A small file, and where it really came from; `in_the_clear` if an https:// address led through an http:// one."""
+
+    content: bytes
+    address: str
+    in_the_clear: bool = False
+
+
+def fetch_small(name: str, address: str, deadline: float) -> Fetched:
+    """What is at `address`: http(s)://, file:// or a path. `name` is whose it is, for messages.
 
     Not a byte is taken after `deadline` seconds, however slowly a server dribbles. Raises ImageFault.
     """
     if not address.startswith(("http://", "https://")):
-        path = local_file(name, address)
-        try:
-            with path.open("rb") as file:
-                return _bounded(name, address, file.read(MAX_BYTES + 1))
-        except OSError as error:
-            raise ImageFault(f"{name}: {path}: {error.strerror or error}") from error
+        return Fetched(_read(name, local_file(name, address)), address)
     try:
-        return _bounded(name, address, asyncio.run(_get(address, deadline)))
+        fetched = asyncio.run(_get(address, deadline))
     except TimeoutError as error:
         raise ImageFault(f"{name}: {shown_address(address)}: is not here after {deadline:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ImageFault(f"{name}: {shown_address(address)}: {error or type(error).__name__}") from error
+    return Fetched(_bounded(name, address, fetched.content), fetched.address, fetched.in_the_clear)
 
 
-async def _get(address: str, deadline: float) -> bytes:
+def _read(name: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return _bounded(name, str(path), file.read(MAX_BYTES + 1))
+    except OSError as error:
+        raise ImageFault(f"{name}: {path}: {error.strerror or error}") from error
+
+
+async def _get(address: str, deadline: float) -> Fetched:
     content = b""
     headers = {"Accept-Encoding": "identity"}
     async with (
@@ -50,7 +65,9 @@ async def _get(address: str, deadline: float) -> bytes:
         length = answer.headers.get("Content-Length", "")
         if length.isdecimal() and len(content) <= MAX_BYTES and len(content) != int(length):
             raise httpx.HTTPError(f"the connection ended after {len(content)} of {length} bytes")
-    return content
+    # Whoever answers one step in the clear says where the next one leads, so the last step alone says nothing.
+    steps = [each.url.scheme for each in (*answer.history, answer)]
+    return Fetched(content, str(answer.url), steps[0] == "https" and "http" in steps)
 
 
 def _bounded(name: str, address: str, content: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Other places for what vendors publish: `mirrors.yaml` of an overlay folder. Only where bytes come from changes.
 
-What is fetched must have the digest of the catalogue, wherever it comes from, so a mirror need not be trusted.
+What is fetched must have the digest of the catalogue, wherever it comes from, so a mirror need not be trusted. A list of
+checksums that is not signed is marked where it comes from a mirror: images.pinning makes no digest of the catalogue from it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator
 
 from images.forms import InstallEntry, PairEntry
-from images.model import PublishedEntry, Strict
+from images.model import Checksums, MirroredChecksums, PublishedEntry, Strict
 from images.words import ImageAddress
 from matrix.document import Problem, read_items
 
@@ -64,13 +65,20 @@ class Mirrors:
                 file.model_copy(update={"url": self.address(file.url)}) for file in (entry.kernel, entry.initrd)
             )
             return entry.model_copy(update={"kernel": kernel, "initrd": initrd})
-        lists = entry.checksums
-        if lists is not None:
-            signature = lists.signature
-            if signature is not None and signature.url is not None:
-                signature = signature.model_copy(update={"url": self.address(signature.url)})
-            lists = lists.model_copy(update={"url": self.address(lists.url), "signature": signature})
+        lists = None if entry.checksums is None else self._applied_to_list(entry.checksums)
         return entry.model_copy(update={"url": self.address(entry.url), "checksums": lists})
+
+    def _applied_to_list(self, lists: Checksums) -> Checksums:
+        signature = lists.signature
+        if signature is not None and signature.url is not None:
+            signature = signature.model_copy(update={"url": self.address(signature.url)})
+        url = self.address(lists.url)
+        if url == lists.url:
+            return lists.model_copy(update={"signature": signature})
+        # Not validated again: a mirror's folder may have a name that no catalogue may write.
+        return MirroredChecksums.model_construct(
+            url=url, style=lists.style, file=lists.file, signature=signature, vendor_url=lists.url
+        )
 
 
 def load_mirrors(overlays: Sequence[Path], problems: list[Problem]) -> Mirrors:

@@ -264,6 +264,12 @@ class Checksums(Strict):
     signature: ListSignature | None = None
 
 
+class MirroredChecksums(Checksums):
+    """A list that is asked for at a mirror (images.mirrors); no file says so. `vendor_url` is where its vendor has it."""
+
+    vendor_url: ImageAddress
+
+
 Compression = Literal["none", "xz", "gz", "bz2", "zst", "zip"]
 DiskFormat = Literal["qcow2", "raw", "vmdk", "vhdx", "vdi", "vpc"]
 """As qemu-img calls them; `vpc` is Microsoft's older VHD."""

@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 from images.faults import ImageFault
 from images.fetch import shown_address
-from images.fetch_text import fetch_small
+from images.fetch_text import Fetched, fetch_small
 from images.forms import ImageEntry
-from images.model import Checksums, PublishedEntry
+from images.model import Checksums, MirroredChecksums, PublishedEntry
 from images.vendor_keys import TrustedKey, verify_clearsigned, verify_detached
 from matrix.document import read_document
 
@@ -32,7 +32,10 @@ _ALGORITHMS: dict[int, Literal["sha256", "sha512"]] = {64: "sha256", 128: "sha51
 
 @dataclass(frozen=True)
 class Pin:
-    """A digest as the vendor's list has it; `signer` is the fingerprint of the key that signed the list."""
+    """A digest as the vendor's list has it; `signer` is the fingerprint of the key that signed the list.
+
+    `list_address` is where the list came from in the end, after a mirror and redirects.
+    """
 
     algorithm: Literal["sha256", "sha512"]
     digest: str
@@ -53,11 +56,13 @@ def find_pin(entry: PublishedEntry, keys: Mapping[str, TrustedKey], deadline: fl
     lists = entry.checksums
     if lists is None:
         raise ImageFault(f"{entry.id}: its entry names no list of checksums; write sha256 or sha512 by hand")
-    content = fetch_small(entry.id, lists.url, deadline)
-    signer = None
+    fetched = fetch_small(entry.id, lists.url, deadline)
+    content, signer = fetched.content, None
     signature = lists.signature
-    if signature is not None:
-        detached = fetch_small(entry.id, signature.url, deadline) if signature.url else None
+    if signature is None:
+        _believe_unsigned(entry.id, lists, fetched)
+    else:
+        detached = fetch_small(entry.id, signature.url, deadline).content if signature.url else None
         try:
             if detached is None:
                 content, signer = verify_clearsigned(content, keys[signature.key])
@@ -79,7 +84,22 @@ def find_pin(entry: PublishedEntry, keys: Mapping[str, TrustedKey], deadline: fl
     if len(found[algorithm]) > 1:
         raise ImageFault(f"{where}: has {len(found[algorithm])} different {algorithm} digests for {name!r}")
     (digest,) = found[algorithm]
-    return Pin(_ALGORITHMS[len(digest)], digest, shown_address(lists.url), signer)
+    return Pin(_ALGORITHMS[len(digest)], digest, shown_address(fetched.address), signer)
+
+
+def _believe_unsigned(name: str, lists: Checksums, fetched: Fetched) -> None:
+    """Refuse a list that nobody signed where it did not come from its vendor, by the way that the entry says."""
+    advice = "name the list's signature in the entry (checksums: signature), or"
+    if isinstance(lists, MirroredChecksums):
+        raise ImageFault(
+            f"{name}: {shown_address(lists.url)}: is a list of checksums without a signature from a mirror, which anybody "
+            f"may have written; {advice} pin without mirrors.yaml, from {shown_address(lists.vendor_url)}"
+        )
+    if fetched.in_the_clear:
+        raise ImageFault(
+            f"{name}: {shown_address(lists.url)}: leads through http:// to {shown_address(fetched.address)}, a list of checksums "
+            f"without a signature that anybody on the way may have changed; {advice} an address that stays https://"
+        )
 
 
 def _digests(text: str, lists: Checksums, name: str) -> dict[str, set[str]]:

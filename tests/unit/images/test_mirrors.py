@@ -58,11 +58,24 @@ def test_a_folder_holds_everything_by_the_vendors_names(overlay: Path, disk: Pat
     place.mkdir(parents=True)
     (place / "disk.qcow2").write_bytes(disk.read_bytes())
     digest = hashlib.sha256(disk.read_bytes()).hexdigest()
-    (place / "SHA256SUMS").write_text(f"{digest}  disk.qcow2\n")
     entry = mirrors(overlay, ("https://", "offline/"))
     with closing(Store(cache)) as store:
         assert store.obtain(entry).digest == f"sha256:{digest}"
-    assert find_pin(entry, {}).digest == digest
+
+
+@pytest.mark.parametrize("mirror", ["SERVER", "offline/"])
+def test_no_digest_is_taken_from_a_mirrors_list_that_nobody_signed(
+    overlay: Path, server: MisbehavingServer, mirror: str
+) -> None:
+    (overlay / "offline").mkdir()
+    server.body = f"{'f' * 64}  disk.qcow2\n".encode()
+    (overlay / "offline/SHA256SUMS").write_bytes(server.body)
+    entry = mirrors(overlay, ("https://downloads.acme.invalid/9/", mirror.replace("SERVER", server.url[:-10])))
+    with pytest.raises(ImageFault) as caught:
+        find_pin(entry, {})
+    assert "without a signature from a mirror" in str(caught.value)
+    assert "pin without mirrors.yaml, from https://downloads.acme.invalid/9/SHA256SUMS" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_longest_beginning_counts_and_the_later_of_equals(overlay: Path) -> None:

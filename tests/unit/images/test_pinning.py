@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import re
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -63,8 +64,9 @@ def signers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Signer, 
 class Site:
     """Serves `files` by name; `fault` by name says what goes wrong instead."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
         self.files: dict[str, bytes] = {}
+        self.redirects: dict[str, str] = {}
         self.fault: dict[str, str] = {}
         self.over = threading.Event()
         site = self
@@ -78,14 +80,18 @@ class Site:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self._server.server_port}"
 
     def answer(self, request: http.server.BaseHTTPRequestHandler, name: str) -> None:
         fault = self.fault.get(name, "")
-        if fault == "redirect loop":
+        if fault == "redirect loop" or name in self.redirects:
             request.send_response(302)
-            request.send_header("Location", f"/{name}")
+            request.send_header("Location", self.redirects.get(name, f"/{name}"))
             request.end_headers()
             return
         if name not in self.files:
@@ -227,6 +233,85 @@ def test_json_that_does_not_name_one_digest(overlay: Path, site: Site, text: str
     site.files["SUMS"] = text.encode()
     write(overlay, site, "style: json")
     assert why in refusal(overlay)
+
+
+def through_a_mirror(overlay: Path, site: Site) -> None:
+    """Let the site be the mirror of a vendor that nobody answers for."""
+    path = overlay / "images/acme-9.yaml"
+    path.write_text(path.read_text().replace(site.url, "https://acme.invalid"))
+    (overlay / "mirrors.yaml").write_text(f"mirrors: [{{vendor: 'https://acme.invalid/', mirror: '{site.url}/'}}]\n")
+
+
+def test_a_mirror_may_have_a_signed_list(overlay: Path, site: Site, signers: tuple[Signer, Signer]) -> None:
+    through_a_mirror(overlay, site)
+    assert pinned(overlay) == ("sha256", DIGEST, signers[0].fingerprint)
+    assert run(["images", "pin", "acme-9", "--matrix", str(overlay)]) == 0
+    assert f'digest_from: "{site.url}/SUMS, signed by' in (overlay / "images/acme-9.yaml").read_text()
+
+
+def test_a_mirrors_list_that_nobody_signed_changes_no_entry(
+    overlay: Path, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(overlay, site, "style: gnu")
+    through_a_mirror(overlay, site)
+    before = path.read_text()
+    assert run(["images", "pin", "acme-9", "--matrix", str(overlay)]) == 3
+    assert "pin without mirrors.yaml, from https://acme.invalid/SUMS" in capsys.readouterr().err
+    assert path.read_text() == before
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for the loopback that signs itself, and its key."""
+    certified, key = folder / "tls.crt", folder / "tls.key"
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "1",
+    ]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*argv, *names, "-keyout", key, "-out", certified], check=True, capture_output=True)
+    return certified, key
+
+
+@pytest.fixture
+def secure_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """As `site`, by https."""
+    certified, key = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certified))
+    running = Site((certified, key))
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_list_that_nobody_signed_is_not_fetched_in_the_clear(
+    overlay: Path, site: Site, secure_site: Site, back: bool
+) -> None:
+    write(overlay, secure_site, "style: gnu")
+    secure_site.files["list"] = site.files["list"] = GNU.encode()
+    secure_site.redirects["SUMS"] = f"{site.url}/list"
+    if back:
+        site.redirects["list"] = f"{secure_site.url}/list"
+    assert "leads through http:// to" in refusal(overlay)
+    secure_site.redirects["SUMS"] = "/list"
+    assert pinned(overlay) == ("sha256", DIGEST, None)
+
+
+def test_a_pin_names_where_the_list_came_from(
+    overlay: Path, site: Site, secure_site: Site, signers: tuple[Signer, Signer]
+) -> None:
+    write(overlay, secure_site, f"style: gnu, signature: {{kind: detached, url: {site.url}/SUMS.gpg, key: acme}}")
+    secure_site.redirects["SUMS"] = f"{site.url}/SUMS"
+    assert run(["images", "pin", "acme-9", "--matrix", str(overlay)]) == 0
+    text = (overlay / "images/acme-9.yaml").read_text()
+    assert f'digest_from: "{site.url}/SUMS, signed by {signers[0].fingerprint}' in text
 
 
 def test_the_wrong_signature(overlay: Path, site: Site, signers: tuple[Signer, Signer]) -> None:
