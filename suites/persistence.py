@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fixtures.faults import ChannelLost, CommandFailed
+from fixtures.faults import ChannelLost, CommandFailed, ShutOff
 from fixtures.guest import Guest
 from suites.reading.batch import Batch, Runner, run_batch
 from suites.reading.procfs import Mount, lives_on_disk, mount_holding, parse_mounts
@@ -67,7 +67,9 @@ FILE_SYSTEM_LOGS = (
 def reboot_from_inside(guest: Guest) -> str:
     """Tell the guest's own `reboot` to reboot and wait until READY again; returns the boot id of before."""
     before = guest.boot_id()
-    with suppress(ChannelLost):  # the guest may be quicker than its answer
+    with suppress(
+        ChannelLost, ShutOff
+    ):  # the guest may be quicker than its answer; Xen's reboot is an end, and a new start
         guest.run(guest.family.script(guest.family.reboot))
     guest.wait_for_reboot(before)
     return before
