@@ -15,7 +15,7 @@ from typing import Literal
 
 from images.command import run
 from images.disk import to_raw
-from images.examine import DiskFacts, examine
+from images.examine import DiskFacts, examine, refuse_expansion
 from images.faults import ImageFault
 from images.model import Compression, DiskFormat
 from images.oci import MAGIC
@@ -109,6 +109,7 @@ def inspect(file: Path, work: Path, report: Reporter) -> Findings:
     if image_format == "raw" and (other := _no_disk(disk)):
         raise ImageFault(f"{file}: is {other}")
     facts = examine(disk, image_format)
+    refuse_expansion(disk, image_format, work, _UNPACKED)
     raw = work / "disk.raw"
     with report.task(f"{file.name}: looking into it"):
         to_raw(disk, raw, image_format)

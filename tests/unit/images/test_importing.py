@@ -16,6 +16,7 @@ from images.command import find
 from images.importing import import_image
 from images.progress import SilentReporter
 from matrix.load import load
+from tests.unit.images.test_forms import expanding_vdi
 
 MIB = 1024**2
 
@@ -146,6 +147,12 @@ def test_a_disk_that_names_other_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageFault, match="names a backing file"):
         imported(bad, tmp_path)
     assert not (tmp_path / "lab").exists()
+
+
+def test_a_disk_that_expands_is_refused_before_it_is_looked_into(tmp_path: Path) -> None:
+    with pytest.raises(ImageFault, match="refused, expands to"):
+        imported(expanding_vdi(tmp_path / "bomb.vdi", 100), tmp_path)
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 def _tar(path: Path, *names: str) -> Path:
