@@ -1,4 +1,4 @@
-"""summary.json: the outcome of a run for other programs. Documented in docs/events.md; `schema` 1."""
+"""summary.json: the outcome of a run for other programs. Documented in docs/events.md; `schema_version` 1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def summary(outcome: RunOutcome) -> str:
     """The text of summary.json."""
     run = outcome.run
     document: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema_version": SCHEMA,
         "run_id": run.run_id,
         "started": datetime.fromtimestamp(run.at, UTC).isoformat(timespec="seconds"),
         "duration_s": round(outcome.duration, 3),

@@ -223,7 +223,7 @@ def test_junit_counts_what_happened(everything: Ran) -> None:
 
 def test_summary_is_complete(everything: Ran) -> None:
     summary = json.loads((everything.out / "summary.json").read_text())
-    assert (summary["schema"], summary["exit_code"], summary["complete"]) == (1, 1, True)
+    assert (summary["schema_version"], summary["exit_code"], summary["complete"]) == (1, 1, True)
     assert {each["id"]: each["verdict"] for each in summary["cells"]} == {
         "alpha+qemu-tcg+none": "failed",
         "beta-2+qemu-tcg+none": "failed",
