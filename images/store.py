@@ -235,9 +235,12 @@ class Store:
         # In use before it has its name, so that no sweep takes it for left over.
         self._hold(digest)
         target = self._root / "objects" / digest
-        if target.exists():
-            remove_tree(target)
-        fresh.rename(target)
+        try:
+            fresh.rename(target)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            return tuple(_mended(target, fresh, file) for file in recorded), digest
         return tuple(recorded), digest
 
     def _sound(self, manifest: Manifest, name: str, report: Reporter) -> Manifest | None:
@@ -248,7 +251,6 @@ class Store:
             if wrong:
                 report.say(f"{name}: the cached image is damaged ({wrong}); it is thrown away and made again")
                 self._manifest_path(manifest.key).unlink(missing_ok=True)
-                remove_tree(folder)
                 return None
             fresh.append(file.restamped(folder))
         if tuple(fresh) != manifest.files:
@@ -329,10 +331,24 @@ class Store:
             raise ImageFault(f"{what}: {reason}; {_advice(error, self._cache_dir)}") from error
 
 
+def _mended(target: Path, fresh: Path, file: StoredFile) -> StoredFile:
+    """`file` in the object `target`, where it stays if it is sound, as others may have it open; else that in `fresh` takes its
+    place, of which nobody sees a moment without it. Raises OSError."""
+    try:
+        wrong = damage(target, file, rehash=True)
+    except ImageFault:
+        wrong = "it cannot be read"
+    if wrong:
+        (fresh / file.name).replace(target / file.name)
+    return file.restamped(target)
+
+
 def _advice(error: OSError, cache_dir: Path) -> str:
     """What to do about an operating system error in the cache."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return f"free some space below {cache_dir}, or let GUESTCERT_CACHE_DIR name a roomier folder"
+    if error.errno == errno.EXDEV:
+        return f"{cache_dir}/images must be on one disk; link {cache_dir} as a whole, or let GUESTCERT_CACHE_DIR name the other"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return f"make {cache_dir} yours, or let GUESTCERT_CACHE_DIR name a folder you may write to"
     return f"check {error.filename or cache_dir}"

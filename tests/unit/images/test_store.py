@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -18,6 +21,8 @@ from tests.unit.images.conftest import MakeEntry
 
 _OBTAIN = """
 import sys
+import threading
+from contextlib import closing
 from pathlib import Path
 from images import Store, UrlEntry
 from images.progress import LineReporter
@@ -87,7 +92,7 @@ def test_damage_without_a_source_is_an_error_and_not_a_boot(store: Store, disk: 
     disk.unlink()
     with pytest.raises(ImageFault):
         store.obtain(entry)
-    assert not stored.exists()
+    assert store.known(entry) is None
 
 
 def test_verify_reads_everything(store: Store, disk: Path, entry_for: MakeEntry) -> None:
@@ -203,6 +208,56 @@ def test_one_object_can_serve_two_entries(store: Store, cache: Path, disk: Path,
     assert manifest is not None
     assert store.remove(manifest)
     assert store.obtain(by_sha256).disk.exists()
+
+
+def test_a_disk_in_use_stays_when_others_fetch_the_same_bytes(
+    store: Store, cache: Path, disk: Path, entry_for: MakeEntry
+) -> None:
+    used = store.obtain(entry_for(disk)).disk
+    inode, missed, over = used.stat().st_ino, [], threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if not used.exists():
+                missed.append(used)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    with closing(Store(cache)) as other:
+        for _ in range(10):
+            assert other.obtain(entry_for(disk, id="same-bytes", format="raw"), anew=True).disk == used
+    over.set()
+    watching.join()
+    assert missed == []
+    assert used.stat().st_ino == inode
+
+
+def test_a_damaged_disk_in_use_is_exchanged_and_never_away(
+    store: Store, cache: Path, disk: Path, entry_for: MakeEntry
+) -> None:
+    used = store.obtain(entry_for(disk)).disk
+    used.chmod(0o644)
+    os.truncate(used, 1000)
+    with closing(Store(cache)) as other:
+        disk.rename(disk.parent / "away")
+        with pytest.raises(ImageFault):
+            other.obtain(entry_for(disk.parent / "away", url=str(disk)))
+        assert used.exists()
+        (disk.parent / "away").rename(disk)
+        assert other.obtain(entry_for(disk)).disk.read_bytes() == disk.read_bytes()
+    manifest = store.known(entry_for(disk))
+    assert manifest is not None
+    assert manifest.disk == manifest.disk.restamped(used.parent)
+
+
+@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="another file system is needed")
+def test_objects_on_another_disk_are_told_what_to_do(disk: Path, cache: Path, entry_for: MakeEntry) -> None:
+    Store(cache)
+    with TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        (cache / "images/objects").rmdir()
+        (cache / "images/objects").symlink_to(elsewhere)
+        with pytest.raises(ImageFault, match=f"link {cache} as a whole"):
+            Store(cache).obtain(entry_for(disk))
 
 
 def test_an_unnamed_object_is_swept_but_not_under_a_living_user(store: Store, cache: Path) -> None:
