@@ -202,7 +202,8 @@ def prune(
         freed = sum(_remove(store, manifest) for manifest in stale if manifest not in spared)
         if down_to is not None:
             left = [each for each in manifests if store.holds(each)]
-            total = sum(each.size for each in left)
+            # Entries of the same bytes share them.
+            total = sum({each.name: each.size for each in left}.values())
             for manifest in left:
                 if total <= down_to * 1024**3:
                     break
@@ -222,11 +223,13 @@ def prune(
 
 def _remove(store: Store, manifest: Manifest) -> int:
     """Remove an image unless it is in use; bytes freed."""
-    if not store.remove(manifest):
+    freed = store.remove(manifest)
+    if freed is None:
         _print(f"{manifest.entry}: kept {manifest.name[:12]}, it is in use")
         return 0
-    _print(f"{manifest.entry}: removed {manifest.name[:12]} ({size_text(manifest.size)})")
-    return manifest.size
+    what = size_text(freed) if freed or not store.has_object(manifest) else "another entry has the same bytes"
+    _print(f"{manifest.entry}: removed {manifest.name[:12]} ({what})")
+    return freed
 
 
 @app.command("import")

@@ -121,6 +121,10 @@ class Store:
         """Whether an image of which there was a manifest is still there."""
         return self._manifest_path(manifest.key).exists()
 
+    def has_object(self, manifest: Manifest) -> bool:
+        """Whether the bytes of an image are there, also for another entry that has the same."""
+        return self._object(manifest).exists()
+
     def verify(self, manifest: Manifest, report: Reporter | None = None) -> str | None:
         """Read every file of an image in full; what is wrong with it, or None.
 
@@ -149,29 +153,38 @@ class Store:
             if current is not None and self._damage(current, report) is not None:
                 self._manifest_path(manifest.key).unlink()
 
-    def remove(self, manifest: Manifest) -> bool:
-        """Remove an image unless somebody uses or makes it right now; whether it is gone. Raises ImageFault."""
+    def remove(self, manifest: Manifest) -> int | None:
+        """Remove an image unless somebody uses or makes it right now: None.
+
+        Else bytes freed: none while another entry of the cache has the same bytes. Raises ImageFault.
+        """
         with self._one_line(f"cannot remove {manifest.entry}"):
             lock = self._key_lock(manifest.key)
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                return False
-            with lock:
-                if not self._remove_object(manifest):
-                    return False
-                self._manifest_path(manifest.key).unlink(missing_ok=True)
-        return True
+                return None
+            try:
+                current = read_manifest(self._manifest_path(manifest.key))
+                if current is not None and current.created != manifest.created:
+                    return None  # made anew since `manifest` was read
+                return self._remove_object(manifest)
+            finally:
+                lock.release()
 
     def sweep(self) -> int:
         """Remove what killed processes left: work folders, unnamed objects, unfinished downloads. Bytes are freed."""
         with self._one_line("cannot sweep the cache"):
-            named = {manifest.name for manifest in self.manifests()}
             freed = self._workspaces.sweep()
+            named = {manifest.name for manifest in self.manifests()}
             for folder in (self._root / "objects").iterdir():
                 if folder.name not in named and (lock := UseLock.exclusive(self._use_lock(folder.name))):
-                    freed += remove_tree(folder)
-                    lock.release()
+                    try:
+                        # Whoever made it held it until its manifest was written, perhaps since the first look.
+                        if not self._named(folder.name):
+                            freed += remove_tree(folder)
+                    finally:
+                        lock.release()
             for partial in (self._root / "partial").iterdir():
                 freed += self._drop_partial(partial)
         return freed
@@ -182,9 +195,13 @@ class Store:
             lock.acquire(timeout=0)
         except Timeout:
             return 0
-        with lock:
+        try:
             size = partial.stat().st_size
             partial.unlink()
+        except FileNotFoundError:
+            return 0  # it was finished since it was listed
+        finally:
+            lock.release()
         return size
 
     def _make(self, source: Obtainable, key: str, report: Reporter) -> Manifest:
@@ -262,16 +279,23 @@ class Store:
         if digest not in self._in_use:
             self._in_use[digest] = UseLock.shared(self._use_lock(digest))
 
-    def _remove_object(self, manifest: Manifest) -> bool:
-        digest = manifest.name
-        lock = UseLock.exclusive(self._use_lock(digest))
+    def _remove_object(self, manifest: Manifest) -> int | None:
+        lock = UseLock.exclusive(self._use_lock(manifest.name))
         if lock is None:
-            return False
-        others = [other for other in self.manifests() if other.name == digest and other.key != manifest.key]
-        if not others:
-            remove_tree(self._object(manifest))
-        lock.release()
-        return True
+            return None
+        try:
+            # The manifest first: whoever is killed in between leaves what a sweep takes.
+            self._manifest_path(manifest.key).unlink(missing_ok=True)
+            folder = self._object(manifest)
+            if self._named(manifest.name) or not folder.exists():
+                return 0
+            remove_tree(folder)
+            return manifest.size
+        finally:
+            lock.release()
+
+    def _named(self, digest: str) -> bool:
+        return any(manifest.name == digest for manifest in self.manifests())
 
     def _image(self, source: Obtainable, manifest: Manifest) -> Image:
         folder = self._object(manifest)

@@ -45,6 +45,8 @@ def test_fetch_list_verify_prune(overlay: list[str], cache: Path, capsys: pytest
     os.truncate(stored, 70_000)
     assert run(["images", "verify", "small", *overlay]) == 1
     assert "damaged" in capsys.readouterr().out
+    assert run(["images", "fetch", "small", *overlay]) == 0
+    assert run(["images", "verify", "small", *overlay]) == 0
     assert run(["images", "prune", *overlay]) == 0
     assert stored.exists()
     assert run(["images", "prune", "--undescribed"]) == 0
@@ -178,6 +180,26 @@ def test_prune_removes_the_oldest_first_but_nothing_in_use(
     assert said.index("disk-1: removed") < said.index("disk-2: removed")
     with closing(Store(cache)) as store:
         assert [manifest.entry for manifest in store.manifests()] == ["disk-0"]
+
+
+@pytest.mark.usefixtures("overlay")
+def test_prune_counts_bytes_that_two_entries_have_once(
+    disk: Path, cache: Path, entry_for: MakeEntry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with disk.open("r+b") as file:
+        file.seek(9 * 1024**2)
+        file.write(b"9")
+    digest = hashlib.sha256(disk.read_bytes()).hexdigest()
+    size = f"{disk.stat().st_size / 1024**2:.0f} MiB"
+    with closing(Store(cache)) as store:
+        for name, form in (("one", "qcow2"), ("two", "raw")):
+            store.obtain(entry_for(disk, id=name, format=form))
+    assert run(["images", "prune", "--all"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"one: removed {digest[:12]} (another entry has the same bytes)",
+        f"two: removed {digest[:12]} ({size})",
+        f"{size} freed",
+    ]
 
 
 @pytest.mark.usefixtures("overlay")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,13 +16,15 @@ import pytest
 
 from images import ImageFault, Store, UrlEntry
 from images.locking import UseLock
-from images.manifest import write_manifest
+from images.manifest import Manifest, write_manifest
 from images.workspace import Workspaces
 from tests.unit.images.conftest import MakeEntry
 
+_SHM = "/dev/shm"  # noqa: S108 -- another file system, in which a folder of a test's own is made
 _OBTAIN = """
 import sys
 import threading
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from images import Store, UrlEntry
@@ -191,10 +194,10 @@ def test_what_is_in_use_is_not_removed(store: Store, cache: Path, disk: Path, en
     image = store.obtain(entry)
     manifest, other = store.known(entry), Store(cache)
     assert manifest is not None
-    assert other.remove(manifest) is False
+    assert other.remove(manifest) is None
     assert image.disk.exists()
     store.close()
-    assert other.remove(manifest) is True
+    assert other.remove(manifest) == manifest.size
     assert _objects(cache) == []
     assert other.known(entry) is None
 
@@ -206,8 +209,12 @@ def test_one_object_can_serve_two_entries(store: Store, cache: Path, disk: Path,
     store.close()
     manifest = store.known(raw)
     assert manifest is not None
-    assert store.remove(manifest)
+    assert store.remove(manifest) == 0
     assert store.obtain(by_sha256).disk.exists()
+    store.close()
+    manifest = store.known(by_sha256)
+    assert manifest is not None
+    assert store.remove(manifest) == manifest.size
 
 
 def test_a_disk_in_use_stays_when_others_fetch_the_same_bytes(
@@ -250,10 +257,10 @@ def test_a_damaged_disk_in_use_is_exchanged_and_never_away(
     assert manifest.disk == manifest.disk.restamped(used.parent)
 
 
-@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="another file system is needed")
+@pytest.mark.skipif(not os.path.ismount(_SHM), reason="another file system is needed")
 def test_objects_on_another_disk_are_told_what_to_do(disk: Path, cache: Path, entry_for: MakeEntry) -> None:
     Store(cache)
-    with TemporaryDirectory(dir="/dev/shm") as elsewhere:
+    with TemporaryDirectory(dir=_SHM) as elsewhere:
         (cache / "images/objects").rmdir()
         (cache / "images/objects").symlink_to(elsewhere)
         with pytest.raises(ImageFault, match=f"link {cache} as a whole"):
@@ -269,6 +276,41 @@ def test_an_unnamed_object_is_swept_but_not_under_a_living_user(store: Store, ca
     held.release()
     assert store.sweep() >= 8192
     assert not left.exists()
+
+
+class _Finishing(Store):
+    """A store in whose sweep another process finishes an image after each time that the manifests were read."""
+
+    def __init__(self, cache: Path, entries: Iterable[UrlEntry]) -> None:
+        super().__init__(cache)
+        self._finished = [[sys.executable, "-c", _OBTAIN, str(cache), entry.model_dump_json()] for entry in entries]
+
+    def manifests(self) -> Iterator[Manifest]:
+        """As they are now; then somebody finishes an image."""
+        yield from list(super().manifests())
+        if self._finished:
+            subprocess.run(self._finished.pop(), stdout=subprocess.DEVNULL, check=True)
+
+
+def test_a_sweep_leaves_what_was_finished_meanwhile(cache: Path, disk: Path, entry_for: MakeEntry) -> None:
+    entry = entry_for(disk)
+    with closing(_Finishing(cache, [entry])) as sweeping:
+        assert sweeping.sweep() == 0
+        assert sweeping.obtain(entry).disk.exists()
+    assert len(_objects(cache)) == 1
+
+
+def test_what_was_made_anew_meanwhile_is_not_removed(cache: Path, disk: Path, entry_for: MakeEntry) -> None:
+    entry = entry_for(disk)
+    with closing(Store(cache)) as store, closing(Store(cache)) as other:
+        store.obtain(entry)
+        store.close()
+        listed = store.known(entry)
+        assert listed is not None
+        other.obtain(entry, anew=True)
+        other.close()
+        assert store.remove(listed) is None
+        assert store.known(entry) == other.known(entry)
 
 
 def test_a_manifest_that_is_none_is_as_good_as_absent(
