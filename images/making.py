@@ -31,7 +31,6 @@ class Made:
     format: Literal["qcow2", "raw"]
     root_device: str
     seed: Literal["built-in", "cloud-init", "ignition", "none"]
-    origin: str
     adjustments: tuple[str, ...] = ()
     apart: bool = False
     kernel_from: str | None = None
@@ -40,6 +39,13 @@ class Made:
 def kind_of(source: Obtainable) -> Literal["build", "url", "busybox", "pair", "rootfs", "install"]:
     """The entry's kind."""
     return "build" if isinstance(source, PlannedBuild) else source.kind
+
+
+def origin_of(source: Obtainable) -> str:
+    """Who publishes the bytes, as the entry says, and where their digest was read."""
+    if isinstance(source, PlannedBuild):
+        return source.entry.origin
+    return source.provenance if isinstance(source, PublishedEntry) else source.origin
 
 
 def decides(source: Obtainable, keys: IdentityKeys) -> object:
@@ -70,12 +76,12 @@ def make(source: Obtainable, place: Workplace) -> Made:
     try:
         if isinstance(source, PlannedBuild):
             root_device = build(source, place.key, place.keys, place.work, place.report)
-            return Made("qcow2", root_device, source.recipe.seed, source.entry.origin, source.adjustments())
+            return Made("qcow2", root_device, source.recipe.seed, source.adjustments())
         if isinstance(source, BusyboxEntry):
             return _busybox(source, place)
         if isinstance(source, InstallEntry):
             installed = build_installed(source, place)
-            return Made("qcow2", installed.root_device, "built-in", source.origin, installed.adjustments)
+            return Made("qcow2", installed.root_device, "built-in", installed.adjustments)
         return _rootfs(source, place)
     except ImageFault as fault:
         said = str(fault)
@@ -90,14 +96,14 @@ def _fetched(source: UrlEntry, place: Workplace) -> Made:
     disk_format: Literal["qcow2", "raw"] = "raw" if source.format == "raw" else "qcow2"
     if not plain:
         open_up(source, fetched, ready, place.report)
-    return Made(disk_format, source.root_device, source.seed, source.provenance)
+    return Made(disk_format, source.root_device, source.seed)
 
 
 def _pair(source: PairEntry, place: Workplace) -> Made:
     for name, file in (("kernel", source.kernel), ("initrd", source.initrd)):
         fetch(_as_entry(source, file), place.partial_of(f"{name}."), place.work / name, place.report)
     empty_disk(place.work / "disk", source.disk_gib)
-    return Made("qcow2", source.root_device, "none", source.origin, apart=True)
+    return Made("qcow2", source.root_device, "none", apart=True)
 
 
 def _as_entry(source: PairEntry, file: PublishedFile) -> PublishedEntry:
@@ -113,16 +119,14 @@ def _busybox(source: BusyboxEntry, place: Workplace) -> Made:
         (place.work / "kernel").write_bytes(parts.read(parts.kernel))
         write_minimal(place.work / "initrd", parts, source.modules, source.id)
     empty_disk(place.work / "disk", source.disk_gib)
-    return Made("qcow2", "/dev/ram0", "built-in", source.origin, source.adjustments(), apart=True)
+    return Made("qcow2", "/dev/ram0", "built-in", source.adjustments(), apart=True)
 
 
 def _rootfs(source: RootfsEntry, place: Workplace) -> Made:
     fetched = place.work / "fetched"
     fetch(source, place.partial_of(""), fetched, place.report)
     made = build_rootfs(source, fetched, place)
-    return Made(
-        "qcow2", made.root_device, "built-in", source.provenance, made.adjustments, kernel_from=made.kernel_from
-    )
+    return Made("qcow2", made.root_device, "built-in", made.adjustments, kernel_from=made.kernel_from)
 
 
 def _without_addresses(described: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from images.forms import Obtainable, Source
 from images.image import Image
 from images.keys import IdentityKeys
 from images.locking import UseLock
-from images.making import decides, described, kind_of, make
+from images.making import decides, described, kind_of, make, origin_of
 from images.manifest import (
     FILE_NAMES,
     Manifest,
@@ -217,7 +217,7 @@ class Store:
             key=key,
             entry=source.id,
             kind=kind_of(source),
-            origin=made.origin,
+            origin=origin_of(source),
             digest=name if made.apart else None,
             kernel_from=made.kernel_from,
             created=datetime.now(UTC),
@@ -315,7 +315,7 @@ class Store:
             host_private_key=self.keys.host.private,
             seed=source.seed if isinstance(source, UrlEntry) else manifest.seed,
             adjustments=manifest.adjustments,
-            origin=manifest.origin,
+            origin=origin_of(source),
             kernel_from=manifest.kernel_from,
             loaders=source.entry.loaders if isinstance(source, PlannedBuild) else (),
         )

@@ -217,6 +217,13 @@ def test_one_object_can_serve_two_entries(store: Store, cache: Path, disk: Path,
     assert store.remove(manifest) == manifest.size
 
 
+def test_of_two_entries_of_one_digest_each_has_its_own_origin(store: Store, disk: Path, entry_for: MakeEntry) -> None:
+    ours = entry_for(disk, id="ours", origin="us")
+    theirs = entry_for(disk, id="theirs", origin="them", digest_from="a letter")
+    assert store.key_of(ours) == store.key_of(theirs)
+    assert [store.obtain(each).origin for each in (ours, theirs)] == ["us", "them; digest: a letter"]
+
+
 def test_a_disk_in_use_stays_when_others_fetch_the_same_bytes(
     store: Store, cache: Path, disk: Path, entry_for: MakeEntry
 ) -> None:
