@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import IO
 
 from images.faults import ImageFault
-from images.untrusted_tar import open_tar
+from images.untrusted_tar import CAPABILITY, MAX_KEPT, MAX_PATH, open_tar
 
 MAX_ENTRIES = 500_000
 """A full desktop has some 400 000 files; a tree of half a million takes some 600 MB of memory."""
 
 _LINKS_ON_THE_WAY = 40  # as Linux does (path_resolution(7))
-_LONGEST_NAME = 255  # ext4
-_CAPABILITY = "SCHILY.xattr.security.capability"
+_MAX_STEPS = 200 * MAX_ENTRIES
+"""Names that are passed to reach all files: an honest tree has paths of ten names, a hostile one a way of thousands to each."""
+
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"  # both: OCI image specification, layer.md, "Whiteouts"
 _CHUNK = 256 * 1024
@@ -58,6 +59,8 @@ class Tree:
     root: Inode = field(default_factory=_folder)
     devices_left_out: int = 0
     _entries: int = 0
+    _steps: int = 0
+    _kept: int = 0
     _bytes: int = 0
     _open: ExitStack = field(default_factory=ExitStack)
 
@@ -70,11 +73,12 @@ class Tree:
 
         With `whiteouts` the names of a container image's layer that say what goes away are obeyed.
         """
-        tar = self._open.enter_context(open_tar(archive))
+        tar = self._open.enter_context(open_tar(archive, self._kept))
         try:
             members = list(self._counted(tar))
         except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
             raise ImageFault(f"is not a whole tar file: {error}") from error
+        self._kept = tar.kept
         if whiteouts:
             for member in members:
                 self._white_out(member)
@@ -104,18 +108,23 @@ class Tree:
             return None
 
     def read(self, path: str, limit: int = 64 * 1024) -> bytes | None:
-        """The first `limit` bytes of a regular file, None if there is none."""
+        """The first `limit` bytes of a regular file, None if there is none. Raises ImageFault if it is damaged."""
         inode = self.find(path)
         if inode is None or not inode.info.isreg():
             return None
-        return inode.data[:limit] if inode.tar is None else _content(inode).read(limit)
+        return inode.data[:limit] if inode.tar is None else _read(_content(inode), limit)
 
     def write(self, target: Path) -> None:
-        """Write the tree as one tar. Raises OSError when the disk is full."""
+        """Write the tree as one tar. Raises ImageFault for paths that no disk can hold, OSError when the disk is full."""
         names: dict[int, str] = {}
+        paths = 0
         with tarfile.open(target, "w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
             _write_one(tar, "./", self.root, names)
             for path, inode in self._all("", self.root):
+                # Through links they become longer than the archive had them.
+                paths += len(path)
+                if len(path.encode(errors="surrogateescape")) > MAX_PATH or paths > MAX_KEPT:
+                    raise ImageFault(f"refused, the path {path[:100]!r}... or all paths together are too long")
                 _write_one(tar, path, inode, names)
 
     def _all(self, prefix: str, folder: Inode) -> Iterator[tuple[str, Inode]]:
@@ -129,16 +138,19 @@ class Tree:
 
     def _counted(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         for member in tar:
-            self._entries += 1
-            if self._entries > MAX_ENTRIES:
-                raise ImageFault(f"refused, has more than {MAX_ENTRIES} files")
+            self._count_one()
             if member.isreg():
                 self._bytes += member.size
-                if member.size < 0 or self._bytes > self.limit:
+                if self._bytes > self.limit:
                     raise ImageFault(
                         f"refused, its files have more than {self.limit} bytes (the entry's disk: size_gib)"
                     )
             yield member
+
+    def _count_one(self) -> None:
+        self._entries += 1
+        if self._entries > MAX_ENTRIES:
+            raise ImageFault(f"refused, has more than {MAX_ENTRIES} files")
 
     def _white_out(self, member: tarfile.TarInfo) -> None:
         folder, _, name = member.name.rstrip("/").rpartition("/")
@@ -212,6 +224,9 @@ class Tree:
         way, todo, links = [self.root], list(reversed(parts)), 0
         while todo:
             part = todo.pop()
+            self._steps += 1
+            if self._steps > _MAX_STEPS:
+                raise ImageFault(f"refused, the ways to {shown[:100]!r} and to others in it are too long")
             if part in {"", "."}:
                 continue
             if part == "..":
@@ -226,6 +241,7 @@ class Tree:
             if child is None:
                 if not make:
                     return None
+                self._count_one()
                 child = here.children[part] = _folder()
             if child.info.issym():
                 links += 1
@@ -252,8 +268,6 @@ def _parts(name: str) -> list[str]:
         raise ImageFault(f"refused, has the absolute path {name[:100]!r}")
     if ".." in parts:
         raise ImageFault(f"refused, has the path {name[:100]!r}")
-    if any(len(part.encode(errors="surrogateescape")) > _LONGEST_NAME for part in parts) or len(name) > 4096:
-        raise ImageFault(f"refused, has a name of {len(name)} characters")
     return parts
 
 
@@ -262,15 +276,23 @@ def _content(inode: Inode) -> IO[bytes]:
     return opened if opened is not None else io.BytesIO(inode.data)
 
 
+def _read(file: IO[bytes], size: int) -> bytes:
+    try:
+        return file.read(size)
+    except tarfile.TarError as error:
+        # The map of a sparse file can promise more than there is.
+        raise ImageFault(f"is not a whole tar file: {error}") from error
+
+
 class _Whole:
-    """A file's content in pieces that `_Bounded` lets through; short content is a damaged archive."""
+    """A file's content in small pieces; short content is a damaged archive."""
 
     def __init__(self, inode: Inode) -> None:
         self._file, self._left = _content(inode), inode.info.size
 
     def read(self, size: int = -1) -> bytes:
         wanted = min(self._left, _CHUNK if size < 0 else size)
-        piece = self._file.read(wanted)
+        piece = _read(self._file, wanted)
         self._left -= len(piece)
         if len(piece) < wanted:
             raise ImageFault("is not a whole tar file: a file in it is cut off")
@@ -284,8 +306,8 @@ def _write_one(tar: tarfile.TarFile, path: str, inode: Inode, names: dict[int, s
     info.mode, info.uid, info.gid = stat.S_IMODE(old.mode), _id(old.uid), _id(old.gid)
     # What ext4 can hold (seconds since 1970 in 34 bits).
     info.mtime = int(min(max(old.mtime, 0), 2**34 - 1))
-    if _CAPABILITY in old.pax_headers:
-        info.pax_headers = {_CAPABILITY: old.pax_headers[_CAPABILITY]}
+    if CAPABILITY in old.pax_headers:
+        info.pax_headers = {CAPABILITY: old.pax_headers[CAPABILITY]}
     if id(inode) in names:
         info.type, info.linkname = tarfile.LNKTYPE, names[id(inode)]
         tar.addfile(info)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import stat
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +134,9 @@ def test_layers_hide_what_is_below_them(tar_of: Callable[..., Path], tmp_path: P
         ([("d/", "dir"), ("x", ("hard", "d"))], "which is no file in it"),
         ([("file", b"x"), ("file/below", b"x")], "below what is no folder"),
         ([("x" * 300, b"x")], "has a name of 300 characters"),
+        ([("d/" * 2048 + "x", b"x")], "has a name of 4097 characters"),
+        ([("x", ("link", "./" * 2048))], "has a name of 4096 characters"),
+        ([("x", ("link", "y" * 256))], "has a name of 256 characters"),
         ([("odd", "odd")], "unknown type"),
         ([("big", b"x" * 2 * MIB)], "files have more than 1048576 bytes"),
     ],
@@ -189,8 +193,147 @@ def test_a_header_that_wants_all_memory_is_refused(tmp_path: Path) -> None:
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 1 << 40
     path = tmp_path / "in.tar"
     path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(10_240))
-    with pytest.raises(ImageFault, match="has a header of"):
+    with pytest.raises(ImageFault, match="has headers of more than"):
         lay(path)
+
+
+def member_with(path: Path, pax: dict[str, str], content: bytes = b"") -> Path:
+    """A tar of the file etc/x with these fields in its pax header."""
+    info = tarfile.TarInfo("etc/x")
+    info.pax_headers, info.size = pax, len(content)
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("pax", "said"),
+    [
+        ({"mtime": "nan"}, "has the time nan"),
+        ({"mtime": "inf"}, "has the time inf"),
+        ({"size": "-512"}, "has the size -512"),
+        ({"path": "etc/pass\0wd"}, r"has the name 'etc/pass\x00wd'"),
+        ({"SCHILY.xattr.security.capability": "c" * 100}, "has capabilities of more than"),
+    ],
+)
+def test_fields_that_no_file_has_are_refused(tmp_path: Path, pax: dict[str, str], said: str) -> None:
+    with pytest.raises(ImageFault) as caught:
+        lay(member_with(tmp_path / "in.tar", pax)).write(tmp_path / "flat.tar")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [b"\xff" * 8, b"\x80\0\0\x02\0\0\0\0", b"\x80\x7f" + b"\xff" * 6])
+def test_a_mode_that_no_file_has_is_refused(tmp_path: Path, mode: bytes) -> None:
+    header = bytearray(tarfile.TarInfo("etc/x").tobuf(tarfile.GNU_FORMAT))
+    header[100:108], header[148:156] = mode, b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "in.tar").write_bytes(bytes(header) + bytes(1024))
+    with pytest.raises(ImageFault, match="has the mode"):
+        lay(tmp_path / "in.tar").write(tmp_path / "flat.tar")
+
+
+def sparse(path: Path, pieces: str, size: int) -> Path:
+    """A tar of a sparse file (GNU format 1.0) of `size` bytes whose map is `pieces`, and 512 bytes of content."""
+    pairs = pieces.count("\n") // 2
+    content = f"{pairs}\n{pieces}".encode()
+    content += bytes(-len(content) % 512) + b"x" * 512
+    fields = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "etc/x"}
+    return member_with(path, fields | {"GNU.sparse.realsize": str(size)}, content)
+
+
+def test_a_sparse_file_is_what_its_map_says(tmp_path: Path) -> None:
+    tree = lay(sparse(tmp_path / "in.tar", "512\n512\n2048\n0\n", 2048))
+    assert tree.read("/etc/x") == bytes(512) + b"x" * 512 + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        ("0\n0\n" * 300_000, "has headers of more than"),
+        ("1024\n512\n0\n512\n", "not one after the other"),
+        ("0\n512\n256\n512\n", "not one after the other"),
+        ("0\n-512\n", "not one after the other"),
+        ("0\n1048576\n", "not one after the other"),
+        ("0\n65536\n", "is not a whole tar file"),
+    ],
+    ids=["many", "unsorted", "overlapping", "negative", "too long", "cut off"],
+)
+def test_sparse_files_whose_maps_do_not_fit_are_refused(tmp_path: Path, pieces: str, said: str) -> None:
+    path = sparse(tmp_path / "in.tar", pieces, 65536)
+    with pytest.raises(ImageFault) as caught:
+        lay(path).read("/etc/x")
+    assert said in str(caught.value)
+    with pytest.raises(ImageFault):
+        lay(path).write(tmp_path / "flat.tar")
+
+
+def test_headers_that_nobody_asks_for_are_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "in.tar"
+    with path.open("wb") as file:
+        for number in range(64):
+            info = tarfile.TarInfo(f"x{number}")
+            info.pax_headers = {"comment": "A" * 500_000, "gname": "B" * 500_000}
+            file.write(info.tobuf(tarfile.PAX_FORMAT))
+        file.write(bytes(1024))
+    tracemalloc.start()
+    tree = lay(path)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert tree.find("/x63") is not None
+    assert kept < 2 * MIB
+
+
+def test_headers_before_one_file_count_together(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("x")
+    info.pax_headers = {"comment": "A" * 400_000}
+    header = info.tobuf(tarfile.PAX_FORMAT)
+    (tmp_path / "in.tar").write_bytes(header[:-512] + header + bytes(1024))
+    assert lay(tmp_path / "in.tar").find("/x") is not None
+    (tmp_path / "in.tar").write_bytes(header[:-512] * 9 + header + bytes(1024))
+    with pytest.raises(ImageFault, match="has headers of more than"):
+        lay(tmp_path / "in.tar")
+
+
+def test_global_headers_have_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "in.tar"
+    with path.open("wb") as file:
+        for number in range(8):
+            file.write(tarfile.TarInfo.create_pax_global_header({f"c{number}": "A" * 200_000}))
+            file.write(tarfile.TarInfo(f"x{number}").tobuf())
+        file.write(bytes(1024))
+    with pytest.raises(ImageFault, match="has more global headers"):
+        lay(path)
+
+
+def test_names_that_fill_the_memory_are_refused(tar_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("images.untrusted_tar.MAX_KEPT", 1000)
+    lower, upper = (tar_of(*((f"{name}{number:0>60}", b"") for number in range(9))) for name in "ab")
+    assert lay(lower).find(f"/a{0:0>60}") is not None
+    with pytest.raises(ImageFault, match="take more than 1000 bytes"):
+        lay(lower, upper)
+
+
+def test_a_way_through_chained_links_has_an_end(tar_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_MAX_STEPS", 1_000_000)
+    links: list[Entry] = [("l0/", "dir")]
+    links += [(f"l{number}", ("link", "./" * 2040 + f"l{number - 1}")) for number in range(1, 40)]
+    with pytest.raises(ImageFault, match="too long"):
+        lay(tar_of(*links, *((f"l39/f{number}", b"") for number in range(100))))
+
+
+def test_folders_that_only_names_tell_of_count_as_files(
+    tar_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "MAX_ENTRIES", 100)
+    with pytest.raises(ImageFault, match="more than 100 files"):
+        lay(tar_of(("d/" * 200 + "x", b"")))
+
+
+def test_paths_that_links_make_too_long_are_refused(tar_of: Callable[..., Path], tmp_path: Path) -> None:
+    deep = "d/" * 1500
+    tree = lay(tar_of((deep, "dir"), ("l", ("link", deep)), (f"l/{deep}x", b"")))
+    with pytest.raises(ImageFault, match="too long"):
+        tree.write(tmp_path / "flat.tar")
 
 
 @pytest.mark.parametrize("keep", [0, 100, 700, 512 + MIB // 2])
