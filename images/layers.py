@@ -71,7 +71,9 @@ class Tree:
     def lay(self, archive: Path, *, whiteouts: bool) -> None:
         """Lay the (not packed) tar `archive` over the tree. Raises ImageFault for what is refused.
 
-        With `whiteouts` the names of a container image's layer that say what goes away are obeyed.
+        With `whiteouts` it is a container image's layer: names that say what goes away are obeyed, and a folder replaces a link
+        to one (OCI image specification, layer.md, "Changesets over existing files"). Without, such a link stays, as tar keeps
+        it for archives with `lib` from one package and `usr/lib` from others.
         """
         tar = self._open.enter_context(open_tar(archive, self._kept))
         try:
@@ -84,7 +86,7 @@ class Tree:
                 self._white_out(member)
         for member in members:
             if not (whiteouts and member.name.rpartition("/")[2].startswith(_WHITEOUT)):
-                self._add(member, tar)
+                self._add(member, tar, replaces_links=whiteouts)
 
     def put(self, path: str, content: bytes, mode: int = 0o644) -> None:
         """Write a file (absolute guest path), also over another or through links. Raises ImageFault."""
@@ -164,7 +166,7 @@ class Tree:
         else:
             where.children.pop(name.removeprefix(_WHITEOUT), None)
 
-    def _add(self, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+    def _add(self, member: tarfile.TarInfo, tar: tarfile.TarFile, *, replaces_links: bool) -> None:
         parts = _parts(member.name)
         if not parts:
             if member.isdir():
@@ -183,7 +185,7 @@ class Tree:
         if member.isdir():
             if before is not None and before.is_folder:
                 before.info = member
-            elif before is None or not before.info.issym() or not self._is_folder(parts, member.name):
+            elif replaces_links or before is None or not before.info.issym() or not self._is_folder(parts, member.name):
                 siblings[name] = Inode(member, children={})
         elif member.islnk():
             target = self._link_target(member.linkname)

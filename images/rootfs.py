@@ -18,7 +18,7 @@ from images.oci import layers_of, plain_tar
 from images.progress import Reporter
 from images.workplace import Workplace
 
-ROOTFS_VERSION = 1
+ROOTFS_VERSION = 2
 """Part of such an image's key: raise it when the code or the scripts change what comes out."""
 
 _SCRIPTS = Path(__file__).resolve().parent / "busybox"

@@ -120,6 +120,17 @@ def test_layers_hide_what_is_below_them(tar_of: Callable[..., Path], tmp_path: P
     assert "etc/.wh.gone" in written(lay(lower, upper), tmp_path)
 
 
+def test_a_layers_folder_replaces_a_link_to_one(tar_of: Callable[..., Path], tmp_path: Path) -> None:
+    lower = tar_of(("run/", "dir"), ("run/kept", b"1"), ("var/run", ("link", "/run")))
+    upper = tar_of(("var/run/", "dir"), ("var/run/new", b"2"))
+    flat = written(lay(lower, upper, whiteouts=True), tmp_path)
+    assert flat["var/run"].isdir()
+    assert {"run/kept", "var/run/new"} <= set(flat)
+    assert "run/new" not in flat
+    # A plain archive is laid as tar lays it.
+    assert {"run/kept", "run/new"} <= set(written(lay(lower, upper), tmp_path))
+
+
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
