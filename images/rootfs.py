@@ -177,6 +177,13 @@ def _lay(entry: RootfsEntry, fetched: Path, private: Path, tree: Tree, report: R
             raise ImageFault(f"the file {fault}") from fault
     if not tree.root.children:
         raise ImageFault("the file has nothing in it")
+    if _is_container_image(tree):
+        raise ImageFault("the file is a container image, not the files of one: write archive: oci in its entry")
+
+
+def _is_container_image(tree: Tree) -> bool:
+    """Whether the tree is an OCI layout (image-layout.md: `oci-layout` must be there), or what `docker save` writes."""
+    return tree.read("/oci-layout") is not None or b'"Layers"' in (tree.read("/manifest.json") or b"")
 
 
 def _boot_files(entry: RootfsEntry, parts: KernelParts, work: Path, private: Path, root_device: str) -> Path:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from images import ImageFault
+from images import ImageFault, Store
+from images.forms import RootfsEntry
 from images.oci import layers_of, plain_tar
 from images.progress import SilentReporter
-from tests.container_image import docker_save, layout, tar
+from tests.container_image import docker_save, layout, sha256, tar
 
 MIB = 1024**2
 
@@ -62,6 +63,25 @@ def test_what_does_not_fit_is_refused(take: Callable[..., list[bytes]], files: d
         take(files)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("files", [docker_save(LAYERS), layout(LAYERS)])
+def test_a_container_image_is_not_taken_for_the_files_of_one(
+    store: Store, tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    path = tmp_path / "image.tar"
+    path.write_bytes(tar(files))
+    described = {
+        "kind": "rootfs",
+        "id": "acme",
+        "name": "Acme",
+        "origin": "a test",
+        "url": str(path),
+        "sha256": sha256(path.read_bytes()),
+        "kernel": {"suite": "bookworm", "package": "linux-image-cloud-amd64", "origin": "Debian"},
+    }
+    with pytest.raises(ImageFault, match=r"acme: the file is a container image.*archive: oci"):
+        store.obtain(RootfsEntry.model_validate(described))
 
 
 def test_layers_count_together(take: Callable[..., list[bytes]]) -> None:
