@@ -7,7 +7,7 @@ import secrets
 
 import pytest
 
-from fixtures.console import SHELL_PROMPT
+from fixtures.console import shows_shell
 from fixtures.deadline import Deadline
 from fixtures.guest import Guest
 from suites.boot.bounds import boot_bounds
@@ -25,7 +25,7 @@ def _user_space_speaks(guest: Guest, text: str) -> bool:
     login = guest.spec.login
     if login.ready is not None:
         return re.search(login.ready, text, re.MULTILINE) is not None
-    shell = login.channel == "console" and SHELL_PROMPT.search(text.encode()) is not None
+    shell = login.channel == "console" and shows_shell(text.encode())
     return shell or LOGIN_SPEAKS.search(text) is not None
 
 
