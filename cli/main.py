@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
+
+from fixtures.display import display
 
 _USAGE_ERROR = 2
 _HARNESS_ERROR = 3
@@ -54,15 +56,13 @@ def run(arguments: list[str]) -> int:
         sys.stderr.write(f"guestcert: no command '{name}' (allowed: {', '.join(COMMANDS)}, version)\n")
         return _USAGE_ERROR
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return call(COMMANDS[name], name, rest)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output is gone (`guestcert matrix list | head`); nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    # A command whose reader has read enough, or whose terminal is closed, goes on to its end and to its own status.
+    with contextlib.redirect_stdout(display(sys.stdout)), contextlib.redirect_stderr(display(sys.stderr)):
+        try:
+            return call(COMMANDS[name], name, rest)
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted\n")
+            return _INTERRUPTED
 
 
 def call(command: Command, name: str, arguments: list[str]) -> int:
@@ -74,8 +74,6 @@ def call(command: Command, name: str, arguments: list[str]) -> int:
         module.app(args=arguments, prog_name=f"guestcert {name}")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BrokenPipeError:
-        raise
     except Exception as error:
         status = status_of(error)
         if status is None:

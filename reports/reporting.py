@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Generator
 
@@ -10,6 +9,7 @@ import pytest
 from _pytest.config import create_terminal_writer
 from rich.console import Console
 
+from fixtures.display import display
 from matrix.places import cache_dir
 from matrix.plan import Plan
 from reports.allure_install import AllureCli
@@ -30,7 +30,9 @@ class Reporting:
         self._plan = plan
         self._interrupted = False
         plan.out.mkdir(parents=True, exist_ok=True)
-        self._console = _console()
+        # The real standard output: pytest redirects it while a probe runs in this process.
+        shown = display(sys.__stdout__ or sys.stdout, apart=True)
+        self._console = Console(file=shown, markup=False, emoji=False, highlight=False)
         self._progress = Progress(self._console)
         try:
             self.journal = Journal(plan, self._progress, tuple(sys.argv[1:]))
@@ -85,15 +87,3 @@ class Reporting:
                 self._cli.cancel()
         print_outcome(self._console, outcome, self._plan.out, derived, whole_details=self._config.option.verbose > 0)
         self._console.file.flush()
-
-
-def _console() -> Console:
-    """A console on the real standard output, which pytest redirects while a probe runs in this process."""
-    try:
-        descriptor = os.dup(sys.__stdout__.fileno()) if sys.__stdout__ is not None else None
-    except (OSError, ValueError):
-        descriptor = None
-    if descriptor is None:
-        return Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
-    stream = os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", buffering=1)
-    return Console(file=stream, markup=False, emoji=False, highlight=False)

@@ -155,3 +155,31 @@ def test_words_are_told_from_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert all_suites not in pytest_arguments(["boot/"])
     assert all_suites not in pytest_arguments(["-x", "boot"])
     assert all_suites in pytest_arguments(["-n2"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["matrix", "list"], 0),
+        (["hosts", "--help"], 0),
+        (["run", "--guest", "debain-12"], 2),
+        (["report", "nowhere"], 2),
+    ],
+)
+def test_a_command_whose_output_nobody_reads_ends_as_it_would(
+    tmp_path: Path, arguments: list[str], status: int
+) -> None:
+    (tmp_path / "runtime").mkdir(mode=0o700)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")} | {
+        "GUESTCERT_CACHE_DIR": str(tmp_path / "cache"),
+        "GUESTCERT_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "PYTHONPATH": str(CHECKOUT),
+    }
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "cli.main", *arguments]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, stdout=writing, stderr=writing, check=False, timeout=60
+    )
+    os.close(writing)
+    assert ended.returncode == status
