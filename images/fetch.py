@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from images.asking import CannotAsk, ask, asking
 from images.faults import ImageFault
 from images.manifest import file_digest
 from images.model import PublishedEntry
@@ -79,23 +80,28 @@ def _verify(entry: PublishedEntry, path: Path, report: Reporter, *, forget: bool
 
 
 async def _download(entry: PublishedEntry, partial: Path, task: Task) -> None:
+    try:
+        async with asking(_TIMEOUT) as client:
+            failure = await _try(client, entry, partial, task)
+    except (_Refused, CannotAsk) as refused:
+        raise ImageFault(f"{entry.id}: {shown_address(entry.url)}: {refused}") from refused
+    if failure:
+        kept = partial.stat().st_size if partial.exists() else 0
+        resume = f"; {kept} bytes are kept and the next try goes on from there" if kept else ""
+        raise ImageFault(f"{entry.id}: {shown_address(entry.url)}: {failure}{resume}")
+
+
+async def _try(client: httpx.AsyncClient, entry: PublishedEntry, partial: Path, task: Task) -> str:
+    """Download as often as it gets on; why it failed in the end, or nothing."""
     failure = ""
-    headers = {"Accept-Encoding": "identity"}
-    async with httpx.AsyncClient(follow_redirects=True, timeout=_TIMEOUT, headers=headers) as client:
-        for _ in range(_ATTEMPTS):
-            before = partial.stat().st_size if partial.exists() else 0
-            try:
-                await _receive(client, entry, partial, before, task)
-                return
-            except _Refused as refused:
-                raise ImageFault(f"{entry.id}: {shown_address(entry.url)}: {refused}") from refused
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                failure = str(error) or type(error).__name__
-            if partial.exists() and partial.stat().st_size > before:
-                continue
-    kept = partial.stat().st_size if partial.exists() else 0
-    resume = f"; {kept} bytes are kept and the next try goes on from there" if kept else ""
-    raise ImageFault(f"{entry.id}: {shown_address(entry.url)}: {failure}{resume}")
+    for _ in range(_ATTEMPTS):
+        before = partial.stat().st_size if partial.exists() else 0
+        try:
+            await _receive(client, entry, partial, before, task)
+            return ""
+        except httpx.HTTPError as error:
+            failure = str(error) or type(error).__name__
+    return failure
 
 
 class _Refused(Exception):
@@ -107,13 +113,13 @@ async def _receive(client: httpx.AsyncClient, entry: PublishedEntry, partial: Pa
     try:
         # The time between two bytes is bounded by the client; that of a whole header, which can be dribbled too, is not.
         async with asyncio.timeout(_MINUTE):
-            answer = await client.send(client.build_request("GET", entry.url, headers=headers), stream=True)
+            answer = await ask(client, entry.url, headers)
     except TimeoutError as error:
         raise _Refused(
             f"the server did not begin to send within {_MINUTE:g} s; try again, or another mirror"
         ) from error
     async with contextlib.aclosing(answer):
-        if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if have and answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             # Everything is here already, or it belongs to an older file: the digest decides which.
             return
         if answer.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:

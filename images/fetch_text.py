@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
+from images.asking import CannotAsk, ask, asking
 from images.faults import ImageFault
 from images.fetch import local_file, shown_address
 
@@ -35,7 +37,7 @@ def fetch_small(name: str, address: str, deadline: float) -> Fetched:
         fetched = asyncio.run(_get(address, deadline))
     except TimeoutError as error:
         raise ImageFault(f"{name}: {shown_address(address)}: is not here after {deadline:g} s") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, CannotAsk) as error:
         raise ImageFault(f"{name}: {shown_address(address)}: {error or type(error).__name__}") from error
     return Fetched(_bounded(name, address, fetched.content), fetched.address, fetched.in_the_clear)
 
@@ -50,11 +52,10 @@ def _read(name: str, path: Path) -> bytes:
 
 async def _get(address: str, deadline: float) -> Fetched:
     content = b""
-    headers = {"Accept-Encoding": "identity"}
     async with (
         asyncio.timeout(deadline),
-        httpx.AsyncClient(follow_redirects=True, timeout=None, headers=headers) as client,  # noqa: S113 -- the line above
-        client.stream("GET", address) as answer,
+        asking(timeout=None) as client,
+        contextlib.aclosing(await ask(client, address)) as answer,
     ):
         if answer.status_code != httpx.codes.OK:
             raise httpx.HTTPError(f"the server answered {answer.status_code} {answer.reason_phrase}")

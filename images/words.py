@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
@@ -36,6 +37,14 @@ def _check_content(value: str) -> str:
     return value
 
 
+def _check_host(value: str) -> str:
+    try:
+        urlsplit(value).port  # noqa: B018 -- host and port are only looked at when they are asked for
+    except ValueError as error:
+        raise ValueError(f"must be an address whose host and port can be read: {error}") from error
+    return value
+
+
 Some = AfterValidator(_check_some)
 """Not pydantic's own minimum, which is also complained about when the one item is at fault."""
 GeneratorName = Annotated[str, matching(_MODULE, "a generator's file name of letters, digits, '_' and '-'")]
@@ -44,9 +53,15 @@ SuiteName = Annotated[str, matching(_SUITE, "a suite or component name of a-z, 0
 UnitName = Annotated[str, matching(_UNIT, "a systemd unit name with its suffix")]
 ModuleName = Annotated[str, matching(_MODULE, "a kernel module name of letters, digits, '_' and '-'")]
 KernelArgument = Annotated[str, matching(_KERNEL_ARGUMENT, "one kernel argument of letters, digits and '_.,:=/@+-'")]
-Mirror = Annotated[str, matching(_MIRROR, "an address http://, https://, file:// or copy:// without spaces")]
+Mirror = Annotated[
+    str,
+    matching(_MIRROR, "an address http://, https://, file:// or copy:// without spaces"),
+    AfterValidator(_check_host),
+]
 ImageAddress = Annotated[
-    str, matching(_URL, "an address http://, https:// or file:///, or a path, of printable ASCII without spaces")
+    str,
+    matching(_URL, "an address http://, https:// or file:///, or a path, of printable ASCII without spaces"),
+    AfterValidator(_check_host),
 ]
 KeyFile = Annotated[
     str, matching(re.compile(r"[a-z0-9][a-z0-9._-]{0,59}\.asc"), "a file name of a-z, 0-9 and '._-' that ends in .asc")

@@ -88,16 +88,16 @@ class MisbehavingServer:
         match = re.fullmatch(r"bytes=(\d+)-", asked)
         start = int(match[1]) if match and self.fault != "no ranges" else 0
         body = self.body[start:]
-        if self.fault == "redirect loop":
+        if self.fault.startswith("redirect "):
             request.send_response(302)
-            request.send_header("Location", self.url)
+            request.send_header("Location", self.fault.removeprefix("redirect ").replace("loop", self.url))
             request.send_header("Content-Length", "0")
             request.end_headers()
             return
         if self.fault == "missing":
             request.send_error(404)
             return
-        if match and start >= len(self.body):
+        if self.fault == "no range at all" or (match and start >= len(self.body)):
             request.send_error(416)
             return
         if self.fault == "dribbles its header":

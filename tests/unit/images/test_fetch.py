@@ -132,6 +132,48 @@ def test_a_server_that_dribbles_its_header_is_left(
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("redirect http://localhost:99999/", "no address that can be asked: .*0-65535"),
+        ("redirect http://xn--/", "no address that can be asked: Malformed"),
+        ("redirect http://[::1", "Invalid URL in location header"),
+        ("redirect file:///etc/passwd", "unsupported protocol"),
+        ("no range at all", "the server answered 416"),
+    ],
+)
+def test_an_answer_that_leads_nowhere_is_one_line(
+    store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer, case: tuple[str, str]
+) -> None:
+    server.fault, said = case
+    with pytest.raises(ImageFault, match=said) as caught:
+        store.obtain(entry_for(disk, url=server.url))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("ALL_PROXY", "socks5://x:1", "needs the Python package socksio: install it, or unset ALL_PROXY"),
+        ("HTTP_PROXY", "ftp://user:geheim@x", "proxy is not understood: .*; correct or unset HTTP_PROXY"),
+        ("HTTP_PROXY", "garbage.invalid", "if that is this machine's proxy, correct or unset HTTP_PROXY"),
+        ("HTTP_PROXY", "http://localhost:99999", "if that is this machine's proxy, correct or unset HTTP_PROXY"),
+    ],
+)
+def test_a_proxy_that_is_none_is_named(
+    store: Store, disk: Path, entry_for: MakeEntry, monkeypatch: pytest.MonkeyPatch, case: tuple[str, str, str]
+) -> None:
+    variable, proxy, said = case
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv(variable, proxy)
+    with pytest.raises(ImageFault, match=said) as caught:
+        store.obtain(entry_for(disk, url="http://acme.invalid/disk.qcow2"))
+    assert "\n" not in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
 def test_a_password_in_the_address_is_not_printed(
     store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
 ) -> None:

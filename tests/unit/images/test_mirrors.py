@@ -97,6 +97,8 @@ def test_the_longest_beginning_counts_and_the_later_of_equals(overlay: Path) -> 
         ("https://downloads.acme.invalid", "http://x/", "vendor: must be the beginning"),
         ("https://downloads.acme.invalid/", "http://x", "mirror: must be an address or a folder"),
         ("https://a b/", "http://x/", "without spaces"),
+        ("https://[::1/", "http://x/", "vendor: must be an address whose host and port can be read: Invalid IPv6"),
+        ("https://a/", "http://x:99999/", "mirror: must be an address whose host and port can be read: Port out of"),
     ],
 )
 def test_mistakes_are_named(overlay: Path, vendor: str, mirror: str, said: str) -> None:

@@ -392,6 +392,12 @@ def test_a_site_that_misbehaves(overlay: Path, site: Site, name: str, fault: str
     assert re.search(message, refusal(overlay, 0.5 if "dribbles" in fault else 30.0))
 
 
+@pytest.mark.parametrize("to", ["http://localhost:99999/", "http://xn--/"])
+def test_a_list_that_leads_nowhere_is_one_line(overlay: Path, site: Site, to: str) -> None:
+    site.redirects["SUMS"] = to
+    assert "no address that can be asked" in refusal(overlay)
+
+
 def test_pin_writes_the_entry_and_shows_what_changed(
     overlay: Path, site: Site, signers: tuple[Signer, Signer], capsys: pytest.CaptureFixture[str]
 ) -> None:
