@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from images.pinning import find_pin, write_pin
 from images.programs import remove_unused
 from images.progress import Reporter, reporter_for
 from images.supplying import write_supplied
-from matrix.load import load
+from matrix.load import layer_problem, load
 from matrix.mistakes import Mistakes, Problem, unknown
 from matrix.places import cache_dir
 from matrix.words import check_id
@@ -35,7 +37,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[IMAGE]...", help="Image ids (default: all).")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[GUEST|IMAGE]...", help="Guests' ids, or images' (default: all that the cache holds)."),
+]
 Overlays = Annotated[list[Path] | None, typer.Option("--matrix", metavar="DIR", help="Lay DIR over the shipped data.")]
 Anew = Annotated[bool, typer.Option("--anew", help="Make it again although the cache has it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -65,14 +70,17 @@ def list_images(*, matrix: Overlays = None, as_json: AsJson = False) -> None:
 def build(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[IMAGE]...", help="Image ids (default: those of the guests that a plain run takes)."),
+        typer.Argument(
+            metavar="[GUEST|IMAGE]...",
+            help="Guests' ids, or images' (default: the guests that a plain run takes).",
+        ),
     ] = None,
     *,
     matrix: Overlays = None,
     anew: Anew = False,
 ) -> None:
     """Build images from their recipes, unless the cache has them."""
-    _obtain(names or default_builds(matrix or ()), matrix, anew=anew, kind="build")
+    _obtain(names or default_builds(matrix or ()), matrix, anew=anew, way="build")
 
 
 def default_builds(overlays: Sequence[Path]) -> list[str]:
@@ -84,13 +92,13 @@ def default_builds(overlays: Sequence[Path]) -> list[str]:
 
 @app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image ids.")],
+    names: Annotated[list[str], typer.Argument(metavar="GUEST|IMAGE...", help="Guests' ids, or images'.")],
     *,
     matrix: Overlays = None,
     anew: Anew = False,
 ) -> None:
     """Fetch ready images by their digest, unless the cache has them."""
-    _obtain(names, matrix, anew=anew, kind="url")
+    _obtain(names, matrix, anew=anew, way="url")
 
 
 @app.command()
@@ -105,10 +113,13 @@ def pin(
     Written is the entry in the --matrix folder that holds it; else a copy in the last such folder; else the entry itself.
     """
     catalogue = load_catalogue(matrix or ())
-    entry = _of_guest_or_image(catalogue, name, matrix)
+    (entry,) = _named(catalogue, [name], matrix)
     name = entry.id
     if not isinstance(entry, PublishedEntry):
         raise Mistakes([Problem("images", 0, name, "has no address; only an image by address has a digest to look up")])
+    if entry.checksums is None:
+        why = "is missing, so there is no vendor's list to look into; write sha256 or sha512 by hand"
+        raise Mistakes([Problem(str(catalogue.files[name]), 0, "checksums", why)])
     found = find_pin(entry, catalogue.vendor_keys)
     before = entry.sha256 or entry.sha512
     change = "unchanged" if before == found.digest else f"was {before}" if before else "had none"
@@ -129,40 +140,69 @@ def supply(
     *,
     matrix: Annotated[list[Path], typer.Option("--matrix", metavar="DIR", help="Write the entry below DIR.")],
 ) -> None:
-    """Name the file of an image that its vendor gives to customers only. The file stays where it is until it is used."""
-    below = matrix[:-1]  # the last one gets the entry, or has it from the last time
-    entry = _of_guest_or_image(load_catalogue(below), name, below)
-    if not isinstance(entry, UserEntry):
-        raise Mistakes([Problem("images", 0, entry.id, "needs no file; only an image of kind user does")])
+    """Name the file of an image that has to be supplied. The file stays where it is until it is used."""
+    _check_file(file)
+    entry = _to_be_supplied(name, matrix)
     target = matrix[-1] / "images" / f"{entry.id}.yaml"
-    write_supplied(entry, file, target, _reporter())
+    digest = write_supplied(entry, file, target, _reporter())
+    _print(f"{entry.id}: sha256 {digest}; compare it with what its vendor says")
     _print(f"{entry.id}: written to {target}")
 
 
-def _of_guest_or_image(catalogue: Catalogue, name: str, matrix: Sequence[Path] | None) -> Source:
+def _to_be_supplied(name: str, matrix: Sequence[Path]) -> UserEntry:
     """The image `name`, or that of the guest `name`. Raises Mistakes."""
-    if name in catalogue:
-        return catalogue[name]
-    guests = load(matrix or ()).guests
-    if name not in guests or guests[name].image not in catalogue:
-        raise Mistakes([Problem("images", 0, "", unknown("guest or image", name, sorted({*catalogue, *guests})))])
-    return catalogue[guests[name].image]
+    below = matrix[:-1]  # the last one gets the entry, or has it from the last time
+    try:
+        (entry,) = _named(load_catalogue(below), [name], below)
+    except Mistakes:
+        if layer_problem(matrix[-1]):
+            raise
+        # An entry of one's own, which is in the folder already.
+        (entry,) = _named(load_catalogue(matrix), [name], matrix)
+    if not isinstance(entry, UserEntry):
+        why = "needs no file, only an image of kind user does; another file is named by url and sha256 of its entry"
+        raise Mistakes([Problem("images", 0, entry.id, why)])
+    return entry
+
+
+def _check_file(file: Path) -> None:
+    """Raises Mistakes if `file` is no regular file."""
+    try:
+        wrong = "" if stat.S_ISREG(file.stat().st_mode) else "is not a regular file"
+    except OSError as error:
+        wrong = error.strerror or str(error)
+    if wrong:
+        raise Mistakes([Problem(str(file), 0, "", wrong)])
+
+
+def _named(catalogue: Catalogue, names: Sequence[str], matrix: Sequence[Path] | None) -> list[Source]:
+    """The images of these names, each an image's or a guest's, and each image once. Raises Mistakes."""
+    guests = {} if all(name in catalogue for name in names) else load(matrix or ()).guests
+    images = {name: name if name in catalogue or name not in guests else guests[name].image for name in names}
+    problems = [
+        Problem("images", 0, "", unknown("guest or image", name, sorted({*catalogue, *guests})))
+        for name, image in images.items()
+        if image not in catalogue
+    ]
+    if problems:
+        raise Mistakes(problems)
+    return [catalogue[image] for image in dict.fromkeys(images.values())]
 
 
 @app.command()
 def verify(names: Names = None, *, matrix: Overlays = None) -> None:
-    """Read cached images in full and compare their digests; status 1 if one is damaged."""
+    """Read cached images in full and compare their digests; status 1 if one is damaged. Without names: every one."""
     catalogue, report, damaged = load_catalogue(matrix or ()), _reporter(), False
     with _store() as store:
-        for source in _chosen(catalogue, names):
-            manifest = store.known(source)
+        known = [(source.id, store.known(source)) for source in _named(catalogue, names or (), matrix)]
+        for name, manifest in known if names else [(each.entry, each) for each in store.manifests()]:
             if manifest is None:
-                _print(f"{source.id}: not in the cache")
+                _print(f"{name}: not in the cache")
                 continue
             wrong = store.verify(manifest, report)
             damaged |= wrong is not None
             advice = f"damaged: {wrong}; the next use makes it again"
-            _print(f"{source.id}: {advice if wrong else f'sound, sha256 {manifest.disk.sha256}'}")
+            _print(f"{name}: {advice if wrong else f'sound, sha256 {manifest.disk.sha256}'}")
     if damaged:
         raise typer.Exit(_DAMAGED)
 
@@ -246,6 +286,7 @@ def import_file(
         check_id(name)
     except ValueError as error:
         raise Mistakes([Problem("images", 0, "--as", str(error))]) from error
+    _check_file(file)
     with _store() as store, store.workspace("import") as work:
         made = import_image(file, name, to, work, _reporter())
     for line in made.lines:
@@ -255,31 +296,19 @@ def import_file(
     _print(f"next: guestcert matrix lint --matrix {to}; guestcert run --matrix {to} --guest {name} --profile smoke")
 
 
-def _obtain(names: Sequence[str] | None, matrix: Sequence[Path] | None, *, anew: bool, kind: str) -> None:
+def _obtain(names: Sequence[str], matrix: Sequence[Path] | None, *, anew: bool, way: str) -> None:
     report = _reporter()
     with _store() as store:
-        for source in _chosen(load_catalogue(matrix or ()), names):
-            if _way(source) == kind or (names and isinstance(source, UserEntry)):
-                image = store.obtain(source, report, anew=anew)
-                _print(f"{image.id}: {image.digest} {image.disk}")
-            elif names:
-                other = "fetch" if kind == "build" else "build"
-                raise Mistakes(
-                    [
-                        Problem(
-                            "images", 0, source.id, f"must be of kind {kind}; use: guestcert images {other} {source.id}"
-                        )
-                    ]
+        for source in _named(load_catalogue(matrix or ()), names, matrix):
+            if not isinstance(source, UserEntry) and _way(source) != way:
+                what, other = (
+                    ("fetched, not built", "fetch") if way == "build" else ("built here, not fetched", "build")
                 )
-
-
-def _chosen(catalogue: Catalogue, names: Sequence[str] | None) -> list[Source]:
-    problems = [
-        Problem("images", 0, "", unknown("image", name, catalogue)) for name in names or () if name not in catalogue
-    ]
-    if problems:
-        raise Mistakes(problems)
-    return [catalogue[name] for name in (names or catalogue)]
+                again = "".join(f" --matrix {shlex.quote(str(folder))}" for folder in matrix or ())
+                use = f"is {what}; use: guestcert images {other} {source.id}{again}"
+                raise Mistakes([Problem("images", 0, source.id, use)])
+            image = store.obtain(source, report, anew=anew)
+            _print(f"{image.id}: {image.digest} {image.disk}")
 
 
 def _way(source: Source) -> str:

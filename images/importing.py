@@ -19,6 +19,7 @@ from images.manifest import file_digest
 from images.model import UrlEntry
 from images.progress import Reporter
 from images.words import ImageAddress
+from matrix.mistakes import Mistakes, Problem
 from matrix.model import GuestSpec, Login, Resources
 
 _TODO = "# to be filled in by hand: "
@@ -36,7 +37,7 @@ class Imported:
 def import_image(file: Path, name: str, folder: Path, work: Path, report: Reporter) -> Imported:
     """Write `images/NAME.yaml` and `guests/NAME.yaml` below `folder` for the disk image `file`, which stays where it is.
 
-    `work` is an empty folder with room for what is in the image. Raises ImageFault; nothing that exists is replaced.
+    `work` is an empty folder with room for what is in the image. Raises ImageFault, and Mistakes rather than replace what exists.
     """
     path = local_file(name, str(file.resolve()))
     try:
@@ -46,7 +47,7 @@ def import_image(file: Path, name: str, folder: Path, work: Path, report: Report
     targets = (folder / "images" / f"{name}.yaml", folder / "guests" / f"{name}.yaml")
     for target in targets:
         if target.exists():
-            raise ImageFault(f"{name}: {target} exists already; remove it, or choose another name")
+            raise Mistakes([Problem(str(target), 0, "", "exists already; remove it, or choose another name")])
     try:
         findings = _found(path, work, report)
         with report.task(f"{name}: reading {path}") as task:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from images.words import (
     FileContent,
@@ -211,6 +212,18 @@ class Entry(Strict):
     name: Text
     arch: Literal["x86_64"] = "x86_64"
     origin: Text
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path | None:
+        """The `--matrix` folder that has it, for advice; None: it is shipped. No part of what the image is."""
+        return self._folder
+
+    def out_of(self, folder: Path) -> Self:
+        """The same entry, known to be in the `--matrix` folder `folder`."""
+        copy = self.model_copy()
+        copy._folder = folder  # noqa: SLF001 -- a copy of this very object
+        return copy
 
 
 class BuildEntry(Entry):
@@ -315,7 +328,7 @@ class UrlEntry(PublishedEntry):
 
 
 class UserEntry(Entry):
-    """A ready disk image that its vendor gives to customers only: whoever has it supplies the file."""
+    """A ready disk image that nobody publishes at a lasting address, or only to customers: whoever has it supplies the file."""
 
     kind: Literal["user"]
     instructions: Text

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -88,14 +89,12 @@ class Store:
         """
         report = report or SilentReporter()
         if isinstance(source, UserEntry):
-            supply = f"guestcert images supply {source.id} FILE --matrix DIR"
-            raise ImageFault(
-                f"{source.id}: its vendor gives it to customers only: get {source.instructions}; then: {supply}"
-            )
+            supply = f"guestcert images supply {source.id} FILE --matrix {_shell_word(source.folder) or 'DIR'}"
+            raise ImageFault(f"{source.id}: has to be supplied: get {source.instructions}; then: {supply}")
         if isinstance(source, PublishedEntry) and not (source.sha256 or source.sha512):
-            raise ImageFault(
-                f"{source.id}: has no digest yet, so it is not used; first: guestcert images pin {source.id}"
-            )
+            overlay = f" --matrix {_shell_word(source.folder)}" if source.folder else ""
+            pin = f"guestcert images pin {source.id}{overlay}"
+            raise ImageFault(f"{source.id}: has no digest yet, so it is not used; first: {pin}")
         key = self.key_of(source)
         with self._one_line(source.id), self._alone(key, source.id, report):
             self._workspaces.sweep()
@@ -353,6 +352,10 @@ class Store:
         except OSError as error:
             reason = error.strerror or str(error)
             raise ImageFault(f"{what}: {reason}; {_advice(error, self._cache_dir)}") from error
+
+
+def _shell_word(folder: Path | None) -> str:
+    return shlex.quote(str(folder)) if folder else ""
 
 
 def _mended(target: Path, fresh: Path, file: StoredFile) -> StoredFile:

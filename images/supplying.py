@@ -1,4 +1,4 @@
-"""Turn a file that a user has into the entry of an image that its vendor gives to customers only."""
+"""Turn a file that a user has into the entry of an image that has to be supplied."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from images.model import UserEntry
 from images.progress import Reporter
 
 
-def write_supplied(entry: UserEntry, file: Path, target: Path, report: Reporter) -> None:
-    """Write to `target` that `entry` is `file`, with the digest it has now.
+def write_supplied(entry: UserEntry, file: Path, target: Path, report: Reporter) -> str:
+    """Write to `target` that `entry` is `file`, with the digest it has now, which is returned (sha256, hexadecimal).
 
     The file is read once; a change after that is found when it is used. Raises ImageFault.
     """
@@ -36,3 +36,4 @@ def write_supplied(entry: UserEntry, file: Path, target: Path, report: Reporter)
         raise ImageFault(f"{entry.id}: {error.filename or target}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+    return digest

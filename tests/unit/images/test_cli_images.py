@@ -101,6 +101,94 @@ def test_an_image_for_customers_is_supplied_as_a_file(
     assert "not used" in capsys.readouterr().err
 
 
+def test_verify_without_names_reads_all_that_the_cache_holds(
+    overlay: list[str], cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["images", "fetch", "small", *overlay]) == 0
+    (stored,) = (cache / "images/objects").glob("*/disk")
+    capsys.readouterr()
+    assert run(["images", "verify"]) == 0
+    assert capsys.readouterr().out == f"small: sound, sha256 {stored.parent.name}\n"
+    stored.chmod(0o644)
+    os.truncate(stored, 70_000)
+    assert run(["images", "verify"]) == 1
+    assert "small: damaged" in capsys.readouterr().out
+    assert run(["images", "verify"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_an_entry_of_ones_own_is_supplied_as_its_advice_says(
+    overlay: list[str], disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Path(overlay[1]) / "images/my-os.yaml"
+    own.write_text("kind: user\nid: my-os\nname: Mine\norigin: us\ninstructions: it from the shelf\n")
+    assert run(["images", "fetch", "my-os", *overlay]) == 3
+    said = capsys.readouterr().err
+    advice = said.partition("; then: guestcert ")[2].split()
+    assert said.startswith("my-os: has to be supplied: get it from the shelf; then: guestcert images supply")
+    assert run([str(disk) if word == "FILE" else word for word in advice]) == 0
+    digest = hashlib.sha256(disk.read_bytes()).hexdigest()
+    assert f"my-os: sha256 {digest}" in capsys.readouterr().out
+    assert run(["images", "fetch", "my-os", *overlay]) == 0
+    capsys.readouterr()
+    assert run(["images", "supply", "my-os", str(disk), *overlay]) == 2
+    assert "url and sha256 of its entry" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["fetch", "verify", "pin"])
+def test_an_image_is_named_by_its_guest_too(
+    overlay: list[str], disk: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    guests, checksums = Path(overlay[1]) / "guests", disk.parent / "SHA256SUMS"
+    guests.mkdir()
+    (guests / "tiny.yaml").write_text("id: tiny\nname: Tiny\nvendor: us\nversion: '1'\nimage: small\n")
+    checksums.write_text(f"{hashlib.sha256(disk.read_bytes()).hexdigest()}  {disk.name}\n")
+    with (Path(overlay[1]) / "images/small.yaml").open("a") as entry:
+        entry.write(f"checksums: {{url: {checksums}, style: gnu}}\n")
+    assert run(["images", command, "tiny", *overlay]) == 0
+    assert "small: " in capsys.readouterr().out
+    assert run(["images", "build", "tiny", *overlay]) == 2
+    use = f"guestcert images fetch small --matrix {overlay[1]}"
+    assert capsys.readouterr().err == f"images: small: is fetched, not built; use: {use}\n"
+
+
+def test_the_way_of_an_image_is_told_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["images", "fetch", "debian-12-secure-boot"]) == 2
+    assert "is built here, not fetched; use: guestcert images build debian-12" in capsys.readouterr().err
+
+
+def test_an_unpinned_entry_is_pinned_as_its_advice_says(
+    overlay: list[str], disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checksums, entry = disk.parent / "SHA256SUMS", Path(overlay[1]) / "images/small.yaml"
+    checksums.write_text(f"{hashlib.sha256(disk.read_bytes()).hexdigest()}  {disk.name}\n")
+    entry.write_text(entry.read_text().partition("sha256")[0] + f"checksums: {{url: {checksums}, style: gnu}}\n")
+    assert run(["images", "fetch", "small", *overlay]) == 3
+    assert run(capsys.readouterr().err.partition("; first: guestcert ")[2].split()) == 0
+    assert run(["images", "fetch", "small", *overlay]) == 0
+
+
+def test_what_the_user_has_to_put_right_is_status_2(
+    overlay: list[str], disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "lab/guests/acme.yaml"
+    there.parent.mkdir(parents=True)
+    there.write_text("")
+    to = ["--as", "acme", "--to", str(tmp_path / "lab")]
+    entry = Path(overlay[1]) / "images/small.yaml"
+    for arguments, said in (
+        (["pin", "small", *overlay], f"{entry}: checksums: is missing"),
+        (["supply", "rhel-9", "/nonexistent", *overlay], "/nonexistent: No such file or directory"),
+        (["supply", "rhel-9", "/dev/zero", *overlay], "/dev/zero: is not a regular file"),
+        (["import", "/nonexistent", *to], "/nonexistent: No such file or directory"),
+        (["import", str(disk), *to], f"{there}: exists already"),
+    ):
+        assert run(["images", *arguments]) == 2
+        shown = capsys.readouterr().err
+        assert shown.startswith(said)
+        assert shown.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "arguments", [["supply", "small", "x"], ["supply", "rhel-9", "/nonexistent"], ["supply", "rhel-9", "/dev/zero"]]
 )
