@@ -31,13 +31,16 @@ class InstallerNetwork:
 
 
 def seen_from_guest(address: str | None) -> str | None:
-    """An address on this machine's loopback as its guest reaches it; any other as it is."""
+    """An address on this machine's loopback as its guest reaches it; any other as it is. Raises ImageFault if it is none."""
     if address is None:
         return None
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError as error:
+        raise ImageFault(f"this machine's mirror or proxy is not understood: {error}; correct or unset it") from error
     if parts.hostname not in _LOOPBACK:
         return address
-    port = "" if parts.port is None else f":{parts.port}"
     return urlunsplit(parts._replace(netloc=f"{_HOST_FOR_GUESTS}{port}"))
 
 

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from filelock import FileLock
@@ -57,7 +58,11 @@ class IdentityKeys:
             )
         try:
             key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
-        except ValueError as error:
+        except TypeError as error:  # its word for a passphrase that is missing
+            raise ImageFault(
+                f"{path}: this private key has a passphrase, which nobody can be asked for; take it away: ssh-keygen -p -f {path}"
+            ) from error
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise ImageFault(
                 f"{path}: not a private key ({error}); remove it and images are built anew with a fresh one"
             ) from error

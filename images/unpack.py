@@ -7,6 +7,7 @@ pinned without looking. A name inside an archive is never used as a path.
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import subprocess
@@ -57,7 +58,7 @@ def unpack(packed: Path, compression: Compression, target: Path, limit: int, tas
 
 def _content(packed: Path, compression: Compression, limit: int) -> Generator[bytes, None, None]:
     if compression == "zip":
-        return _zip_member(packed, limit)
+        return _from_zip(packed, limit)
     if compression == "zst":
         return _from_zstd(packed)
     if compression == "gz":
@@ -109,11 +110,23 @@ def _pieces(opened: Callable[[], BinaryIO | gzip.GzipFile]) -> Generator[bytes, 
             yield piece
 
 
+def _from_zip(packed: Path, limit: int) -> Generator[bytes, None, None]:
+    try:
+        yield from _zip_member(packed, limit)
+    except UnicodeDecodeError as error:
+        raise zipfile.BadZipFile(f"a name in it is not UTF-8, as it says: {error}") from error
+    except OSError as error:
+        # bz2's word for damaged data has no number; places in front of the file are invalid arguments.
+        if error.errno not in {None, errno.EINVAL}:
+            raise
+        raise zipfile.BadZipFile(str(error)) from error
+
+
 def _zip_member(packed: Path, limit: int) -> Generator[bytes, None, None]:
     with zipfile.ZipFile(packed) as archive:
         for each in archive.infolist():
             path = PurePosixPath(each.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts:
+            if not each.filename or path.is_absolute() or ".." in path.parts:
                 raise ImageFault(f"refused, holds the path {each.filename[:80]!r}")
         files = [each for each in archive.infolist() if not each.is_dir()]
         if len(files) != 1:

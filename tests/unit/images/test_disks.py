@@ -192,6 +192,12 @@ def test_a_broken_key_is_one_line(tmp_path: Path) -> None:
         IdentityKeys(tmp_path)
 
 
+def test_a_key_with_a_passphrase_is_one_line(tmp_path: Path) -> None:
+    _output("ssh-keygen", "-q", "-p", "-N", "geheim", "-f", IdentityKeys(tmp_path).client.private)
+    with pytest.raises(ImageFault, match=r"has a passphrase, .* ssh-keygen -p -f"):
+        IdentityKeys(tmp_path)
+
+
 def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     from images import command
 

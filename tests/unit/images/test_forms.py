@@ -191,6 +191,40 @@ def test_a_zip_with_anything_but_one_file_is_refused(tmp_path: Path, content: di
     assert {path.name for path in tmp_path.iterdir()} <= {"packed", "target"}
 
 
+def _spoilt_zip(path: Path, method: int, old: bytes, new: bytes, times: int = -1) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("disk\u00e9.img", b"x" * 100_000)
+    path.write_bytes(path.read_bytes().replace(old, new, times))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("method", "old", "new", "times"),
+    [
+        (zipfile.ZIP_STORED, b"\xc3\xa9", b"\xff\xff", -1),
+        (zipfile.ZIP_STORED, b"\xc3\xa9", b"\xff\xff", 1),
+        (zipfile.ZIP_STORED, b"disk", b"\0isk", -1),
+        (zipfile.ZIP_BZIP2, b"BZh", b"xxx", -1),
+    ],
+    ids=["names", "its own name", "no name", "bz2"],
+)
+def test_a_damaged_zip_is_one_line(tmp_path: Path, method: int, old: bytes, new: bytes, times: int) -> None:
+    with pytest.raises(ImageFault) as caught:
+        unpacked(_spoilt_zip(tmp_path / "packed", method, old, new, times), "zip")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_zip_that_begins_before_itself_is_one_line(tmp_path: Path) -> None:
+    packed = _spoilt_zip(tmp_path / "packed", zipfile.ZIP_STORED, b"", b"", 0)
+    data = bytearray(packed.read_bytes())
+    # The end record: where the list of files is, counted from the start (APPNOTE.TXT, 4.3.16).
+    at = data.rindex(b"PK\5\6") + 16
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") + 10).to_bytes(4, "little")
+    packed.write_bytes(data)
+    with pytest.raises(ImageFault, match="is not a whole zip file"):
+        unpacked(packed, "zip")
+
+
 def test_a_refused_pack_does_not_enter_the_cache(
     store: Store, cache: Path, tmp_path: Path, entry_for: MakeEntry
 ) -> None:

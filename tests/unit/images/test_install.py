@@ -153,6 +153,12 @@ def test_this_machine_has_another_name_for_its_guest(here: str, there: str) -> N
     assert seen_from_guest(here) == there
 
 
+@pytest.mark.parametrize("proxy", ["http://[x", "http://localhost:99999"])
+def test_a_proxy_that_is_none_is_one_line(proxy: str) -> None:
+    with pytest.raises(ImageFault, match="mirror or proxy is not understood"):
+        seen_from_guest(proxy)
+
+
 def test_a_proxy_is_the_environments_before_it_is_apts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "apt.conf").write_text('Acquire::http::Proxy "http://127.0.0.1:3142";\n')
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
