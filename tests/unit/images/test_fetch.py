@@ -10,6 +10,8 @@ import pytest
 from images import ImageFault, Store
 from tests.unit.images.conftest import MakeEntry, MisbehavingServer
 
+MIB = 1024**2
+
 
 def test_a_download_is_kept_only_with_its_digest(
     store: Store, disk: Path, entry_for: MakeEntry, server: MisbehavingServer
@@ -188,6 +190,21 @@ def test_what_cannot_be_fetched_is_one_line(store: Store, disk: Path, entry_for:
     with pytest.raises(ImageFault) as caught:
         store.obtain(entry_for(disk, url=url))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("size", "pieces"), [(64, ()), (64, (0,)), (64, (3, 40, 63)), (0.1, (0,))])
+def test_a_sparse_disk_stays_sparse(
+    store: Store, tmp_path: Path, entry_for: MakeEntry, size: float, pieces: tuple[int, ...]
+) -> None:
+    path = tmp_path / "disk.raw"
+    with path.open("wb") as file:
+        for piece in pieces:
+            file.seek(piece * MIB)
+            file.write(bytes(range(256)) * 256)
+        file.truncate(int(size * MIB))
+    image = store.obtain(entry_for(path, format="raw"))
+    assert image.disk.read_bytes() == path.read_bytes()
+    assert image.disk.stat().st_blocks <= path.stat().st_blocks + 8
 
 
 def test_a_file_address_with_escapes_is_a_path(store: Store, disk: Path, entry_for: MakeEntry) -> None:
