@@ -57,13 +57,14 @@ def decides(source: Obtainable, keys: IdentityKeys) -> object:
     if isinstance(source, PlannedBuild):
         # Without defaults, so that a new optional field does not make every image anew.
         return ["build", BUILD_VERSION, source.model_dump(mode="json", exclude_defaults=True), mine]
-    described = source.model_dump(mode="json", exclude_defaults=True, exclude={"name", "digest_from", "checksums"})
+    fields = source.model_dump(mode="json", exclude_defaults=True, exclude={"name", "digest_from", "checksums"})
+    described = _without_addresses(fields)
     if isinstance(source, BusyboxEntry):
         return ["busybox", BUSYBOX_VERSION, described]
     if isinstance(source, RootfsEntry):
         return ["rootfs", ROOTFS_VERSION, described, mine]
     if isinstance(source, InstallEntry):
-        return ["install", INSTALL_VERSION, _without_addresses(described), answers_digest(source, keys)]
+        return ["install", INSTALL_VERSION, described, answers_digest(source, keys)]
     return ["pair", described]
 
 

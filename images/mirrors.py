@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
+from urllib.parse import unquote
 
 from pydantic import AfterValidator
 
@@ -53,8 +54,8 @@ class Mirrors:
             return url
         vendor = max(fitting, key=len)
         rest = url.removeprefix(vendor)
-        # An entry is no way out of a mirror's folder.
-        return url if ".." in rest.split("/") else self._by_vendor[vendor] + rest
+        # An entry is no way out of a mirror's folder, also where a file:// address is still to be decoded.
+        return url if ".." in unquote(rest).split("/") else self._by_vendor[vendor] + rest
 
     def applied(self, entry: _E) -> _E:
         """The entry with every address that it names where its mirror has it."""

@@ -46,6 +46,27 @@ def test_a_server_is_asked_instead_of_the_vendor(overlay: Path, server: Misbehav
     assert len(server.requests) == 1
 
 
+_A, _B, _OTHER = "a" * 64, "b" * 64, "c" * 64
+_MADE_OF_FILES = {
+    "pair": f"kernel: {{url: https://acme.invalid/k, sha256: {_A}}}\ninitrd: {{url: https://acme.invalid/i, sha256: {_B}}}\n",
+    "rootfs": f"url: https://acme.invalid/root.tar\nsha256: {_B}\n"
+    "kernel: {suite: bookworm, package: linux-image-amd64, origin: Debian}\n",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(_MADE_OF_FILES))
+def test_a_mirror_makes_nothing_anew(overlay: Path, store: Store, kind: str) -> None:
+    path = overlay / "images/box.yaml"
+    path.write_text(f"kind: {kind}\nid: box\nname: Box\norigin: Acme\n{_MADE_OF_FILES[kind]}")
+    before = load_catalogue([overlay])["box"]
+    mirrors(overlay, ("https://acme.invalid/", "http://mirror.invalid/"))
+    after = load_catalogue([overlay])["box"]
+    assert after != before
+    assert store.key_of(after) == store.key_of(before)
+    path.write_text(path.read_text().replace(_B, _OTHER))
+    assert store.key_of(load_catalogue([overlay])["box"]) != store.key_of(before)
+
+
 def test_a_mirror_is_not_believed(overlay: Path, server: MisbehavingServer, cache: Path) -> None:
     server.body = b"something else" + server.body
     entry = mirrors(overlay, ("https://downloads.acme.invalid/9/", server.url.removesuffix("disk.qcow2")))
@@ -108,8 +129,12 @@ def test_mistakes_are_named(overlay: Path, vendor: str, mirror: str, said: str) 
     assert f"{overlay}/mirrors.yaml:2: " in str(caught.value)
 
 
-def test_no_entry_leads_out_of_a_folder(overlay: Path) -> None:
+@pytest.mark.parametrize("mirror", ["offline/", "file:///srv/mirror/"])
+@pytest.mark.parametrize(
+    "way", ["9/../../../etc/passwd", "9/%2e%2e/%2E./.%2e/etc/passwd", "9/..%2f..%2f..%2Fetc/passwd"]
+)
+def test_no_entry_leads_out_of_a_folder(overlay: Path, mirror: str, way: str) -> None:
     path = overlay / "images/acme.yaml"
-    path.write_text(path.read_text().replace("9/disk.qcow2", "9/../../../etc/passwd"))
-    entry = mirrors(overlay, ("https://", "offline/"))
+    path.write_text(path.read_text().replace("9/disk.qcow2", way))
+    entry = mirrors(overlay, ("https://", mirror))
     assert entry.url.startswith("https://")
