@@ -6,7 +6,7 @@ import json
 import shlex
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ from cli.image_listing import TITLES, kind_word, listing, size_text
 from images import Catalogue, PublishedEntry, Source, Store, UserEntry, load_catalogue
 from images.emulator import Emulator
 from images.importing import import_image
-from images.manifest import Manifest
+from images.manifest import Manifest, absolute
 from images.pinning import find_pin, write_pin
 from images.programs import remove_unused
 from images.progress import Reporter, reporter_for
@@ -216,9 +216,7 @@ def prune(
     ] = False,
     undescribed: Annotated[
         bool,
-        typer.Option(
-            "--undescribed", help="Also images that no entry given here describes: mind your --matrix folders."
-        ),
+        typer.Option("--undescribed", help="Also images of --matrix folders that are not given."),
     ] = False,
     programs: Annotated[
         bool,
@@ -229,16 +227,17 @@ def prune(
         int | None, typer.Option(min=0, metavar="GIB", help="Then the oldest of all, until the rest takes no more.")
     ] = None,
 ) -> None:
-    """Remove images whose entry now describes another, and what killed runs left. Never what is in use.
+    """Remove images that the catalogue no longer describes, and what killed runs left. Never what is in use.
 
-    An image that no entry describes stays: a folder that was not given with --matrix may describe it.
+    Images of --matrix folders that are not given stay: those may describe them.
     """
     catalogue = load_catalogue(matrix or ())
     with _store() as store:
         current = set() if all_images else {store.key_of(source) for source in catalogue.values()}
         manifests = sorted(store.manifests(), key=lambda manifest: manifest.created)
         stale = [each for each in manifests if each.key not in current and each.age_days() >= older_than]
-        spared = [] if all_images or undescribed else [each for each in stale if each.entry not in catalogue]
+        given = {absolute(folder) for folder in matrix or ()}
+        spared = [] if all_images or undescribed else [each for each in stale if _of_another(each, given, catalogue)]
         freed = sum(_remove(store, manifest) for manifest in stale if manifest not in spared)
         if down_to is not None:
             left = [each for each in manifests if store.holds(each)]
@@ -251,14 +250,22 @@ def prune(
                 freed, total = freed + gone, total - gone
         freed += store.sweep()
         for manifest in filter(store.holds, spared):
-            why = "no entry describes it; give the --matrix folder that does, or --undescribed to remove it"
-            _print(f"{manifest.entry}: kept {manifest.name[:12]} ({size_text(manifest.size)}), {why}")
+            folder = (
+                f"--matrix {shlex.quote(manifest.folder)}" if manifest.folder else "the --matrix folder of its entry"
+            )
+            why = f"to remove it give {folder} if that no longer describes it, else --undescribed"
+            _print(f"{manifest.entry}: kept {manifest.name[:12]} ({size_text(manifest.size)}); {why}")
     if programs:
         names, bytes_freed = remove_unused(cache_dir(), older_than)
         for name in names:
             _print(f"programs: removed {name}")
         freed += bytes_freed
     _print(f"{size_text(freed)} freed")
+
+
+def _of_another(manifest: Manifest, given: Collection[str], catalogue: Catalogue) -> bool:
+    """Whether an image was made for the entry of a folder that is not given, as far as anybody knows."""
+    return manifest.folder not in given if manifest.folder else manifest.entry not in catalogue
 
 
 def _remove(store: Store, manifest: Manifest) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from images.forms import ImageEntry, InstallEntry, PairEntry, Source
 from images.mirrors import load_mirrors
-from images.model import BuildEntry, Entry, PlannedBuild, PublishedEntry, Recipe
+from images.model import BuildEntry, PlannedBuild, PublishedEntry, Recipe
 from images.vendor_keys import TrustedKey, load_keys
 from matrix.document import Document, Mistakes, Problem, read_document
 from matrix.load import layer_problem, yaml_files
@@ -53,11 +54,9 @@ def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
         raise Mistakes(problems)
     entries = _layer(_SHIPPED / "catalogue", ImageEntry, problems)
     recipes = _layer(_SHIPPED / "recipes", Recipe, problems)
-    folders: dict[str, Path] = {}
     for overlay in overlays:
         own = _layer(overlay / "images", ImageEntry, problems)
-        entries |= own
-        folders |= dict.fromkeys(own, overlay)
+        entries |= {name: replace(each, value=each.value.out_of(overlay)) for name, each in own.items()}
         recipes |= _layer(overlay / "images" / "recipes", Recipe, problems)
     keys = load_keys(overlays, problems)
     resolved = {name: _resolve(document, recipes, problems) for name, document in recipes.items()}
@@ -79,9 +78,6 @@ def load_catalogue(overlays: Sequence[Path] = ()) -> Catalogue:
         raise Mistakes(problems)
     sources = [_source(document, resolved) for document in entries.values()]
     sources = [mirrors.applied(each) if isinstance(each, _WITH_ADDRESSES) else each for each in sources]
-    sources = [
-        each.out_of(folders[each.id]) if isinstance(each, Entry) and each.id in folders else each for each in sources
-    ]
     return Catalogue(sources, {name: Path(document.origin.file) for name, document in entries.items()}, keys)
 
 

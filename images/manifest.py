@@ -75,6 +75,8 @@ class Manifest(BaseModel):
     entry: Id
     kind: Literal["build", "url", "busybox", "pair", "rootfs", "install"]
     origin: Text
+    folder: str | None = None
+    """The `--matrix` folder whose entry it was made for, as an absolute path; None: the shipped catalogue's, or no one knows."""
     digest: Sha256 | None = None
     """Of all files together, where kernel and initrd are no part of the disk; else None, and the disk's stands for it."""
     kernel_from: Text | None = None
@@ -107,6 +109,11 @@ class Manifest(BaseModel):
         return ((now or datetime.now(UTC)) - self.created).total_seconds() / 86400
 
 
+def absolute(folder: Path) -> str:
+    """`folder` as a manifest has it: absolute, without links, and text whatever bytes its name has."""
+    return str(folder.resolve()).encode(errors="backslashreplace").decode()
+
+
 def read_manifest(path: Path) -> Manifest | None:
     """The manifest at `path`, or None if there is none or it is not one (it is then as good as absent)."""
     try:
@@ -120,7 +127,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write atomically and durably: after a power cut there is the old one or the new one. Raises OSError."""
     partial = path.with_suffix(f".{os.getpid()}.partial")
     with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(manifest.model_dump(mode="json"), indent=1))
+        file.write(json.dumps(manifest.model_dump(mode="json", exclude_none=True), indent=1))
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)

@@ -216,7 +216,7 @@ class Entry(Strict):
 
     @property
     def folder(self) -> Path | None:
-        """The `--matrix` folder that has it, for advice; None: it is shipped. No part of what the image is."""
+        """The `--matrix` folder that has it, None: it is shipped. No part of what the image is."""
         return self._folder
 
     def out_of(self, folder: Path) -> Self:
@@ -364,6 +364,11 @@ class PlannedBuild(Strict):
     def id(self) -> str:
         """The image's id."""
         return self.entry.id
+
+    @property
+    def folder(self) -> Path | None:
+        """The `--matrix` folder that has its entry; None: it is shipped."""
+        return self.entry.folder
 
     def adjustments(self) -> tuple[str, ...]:
         """One line per change to what the vendor ships, for the report."""

@@ -65,23 +65,24 @@ def test_a_folder_that_is_not_there_is_refused(
     assert len(list((cache / "images/objects").iterdir())) == 1
 
 
-def test_prune_leaves_what_a_folder_may_describe_that_was_not_given(
+def test_prune_leaves_the_images_of_folders_that_are_not_given(
     overlay: list[str], disk: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["images", "fetch", "small", *overlay]) == 0
+    assert run(["images", "supply", "rhel-9", str(disk), *overlay]) == 0
+    assert run(["images", "fetch", "rhel-9", *overlay]) == 0
     capsys.readouterr()
-    assert run(["images", "prune", "--older-than", "0"]) == 0
+    # The shipped entry of the same id describes no image.
+    assert run(["images", "prune"]) == 0
     said = capsys.readouterr().out
-    assert "small: kept" in said
-    assert "--undescribed" in said
-    disk.write_bytes(disk.read_bytes() + b"new")
-    entry, digest = Path(overlay[1]) / "images/small.yaml", hashlib.sha256(disk.read_bytes()).hexdigest()
-    entry.write_text(entry.read_text().partition("sha256")[0] + f"sha256: '{digest}'\n")
-    assert run(["images", "fetch", "small", *overlay]) == 0
-    capsys.readouterr()
+    assert "rhel-9: kept" in said
+    assert f"give --matrix {overlay[1]} if that no longer describes it, else --undescribed" in said
     assert run(["images", "prune", *overlay]) == 0
-    assert "small: removed" in capsys.readouterr().out
-    assert [folder.name for folder in (cache / "images/objects").iterdir()] == [digest]
+    assert "rhel-9" not in capsys.readouterr().out
+    for name in ("rhel-9", "small"):  # which has the same digest
+        (Path(overlay[1]) / f"images/{name}.yaml").unlink()
+    assert run(["images", "prune", *overlay]) == 0
+    assert "rhel-9: removed" in capsys.readouterr().out
+    assert list((cache / "images/objects").iterdir()) == []
 
 
 def test_an_image_for_customers_is_supplied_as_a_file(
