@@ -101,7 +101,9 @@ def explain(
     matrix: Overlays = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say for every cell which host runs it, or the one reason why none does. Measures the hosts."""
+    """Say for every cell which host runs it, or the one reason why none does, and what its image still wants. Measures the hosts."""
+    from images import left_to_do, load_catalogue  # noqa: PLC0415 -- `list` does without
+
     data = load(matrix or ())
     cells = _cells(data, _selection(data, guest, hypervisor, extension, [*(cell or []), *(which or [])]))
     if measured is not None:
@@ -109,8 +111,11 @@ def explain(
     else:
         able, _ = surveyed(data, choose_hosts(data, hosts or ["default"]), matrix or ())
     bindings = bind(cells, able)
+    catalogue = load_catalogue(matrix or ())
+    images = {name: left_to_do(catalogue[name]) for cell in cells if (name := cell.guest.image) in catalogue}
     if as_json:
-        _print(json.dumps([_explained(binding) for binding in bindings], indent=2))
+        explained = [_explained(binding, images.get(binding.cell.guest.image)) for binding in bindings]
+        _print(json.dumps(explained, indent=2))
         return
     width = max((len(binding.cell.id) for binding in bindings), default=0)
     for binding in bindings:
@@ -118,7 +123,9 @@ def explain(
             answer = f"untested: {binding.reason}"
         else:
             others = f" (also possible: {', '.join(binding.alternatives)})" if binding.alternatives else ""
-            answer = f"runs on {binding.host_id}{others}"
+            image = binding.cell.guest.image
+            todo = f"; but image {image} {images[image]}" if images.get(image) else ""
+            answer = f"runs on {binding.host_id}{others}{todo}"
         _print(f"{binding.cell.id:<{width}}  {answer}")
 
 
@@ -260,12 +267,14 @@ def _as_json(cell: Cell) -> dict[str, object]:
     }
 
 
-def _explained(binding: Binding) -> dict[str, object]:
+def _explained(binding: Binding, image: str | None) -> dict[str, object]:
+    """`image` says what has to be done before its image can be had."""
     return {
         "id": binding.cell.id,
         "host": binding.host_id,
         "reason": binding.reason,
         "alternatives": list(binding.alternatives),
+        "image": image,
     }
 
 

@@ -8,7 +8,7 @@ from images.keys import IdentityKeys
 from images.load import Catalogue, load_catalogue
 from images.model import BuildEntry, PlannedBuild, PublishedEntry, UrlEntry, UserEntry
 from images.progress import Reporter
-from images.store import Store
+from images.store import Store, left_to_do
 
 __all__ = [
     "BuildEntry",
@@ -31,5 +31,6 @@ __all__ = [
     "UserEntry",
     "boots_of",
     "examine",
+    "left_to_do",
     "load_catalogue",
 ]

@@ -89,13 +89,9 @@ class Store:
         Raises ImageFault.
         """
         report = report or SilentReporter()
-        if isinstance(source, UserEntry):
-            supply = f"guestcert images supply {source.id} FILE --matrix {_shell_word(source.folder) or 'DIR'}"
-            raise ImageFault(f"{source.id}: has to be supplied: get {source.instructions}; then: {supply}")
-        if isinstance(source, PublishedEntry) and not (source.sha256 or source.sha512):
-            overlay = f" --matrix {_shell_word(source.folder)}" if source.folder else ""
-            pin = f"guestcert images pin {source.id}{overlay}"
-            raise ImageFault(f"{source.id}: has no digest yet, so it is not used; first: {pin}")
+        todo = left_to_do(source)
+        if todo is not None or isinstance(source, UserEntry):
+            raise ImageFault(f"{source.id}: {todo}")
         key = self.key_of(source)
         with self._one_line(source.id), self._alone(key, source.id, report):
             self._workspaces.sweep()
@@ -354,6 +350,17 @@ class Store:
         except OSError as error:
             reason = error.strerror or str(error)
             raise ImageFault(f"{what}: {reason}; {_advice(error, self._cache_dir)}") from error
+
+
+def left_to_do(source: Source) -> str | None:
+    """What a user has to do before the image of `source` can be had, as a clause; None if nothing."""
+    if isinstance(source, UserEntry):
+        supply = f"guestcert images supply {source.id} FILE --matrix {_shell_word(source.folder) or 'DIR'}"
+        return f"has to be supplied: get {source.instructions}; then: {supply}"
+    if isinstance(source, PublishedEntry) and not (source.sha256 or source.sha512):
+        overlay = f" --matrix {_shell_word(source.folder)}" if source.folder else ""
+        return f"has no digest yet, so it is not used; first: guestcert images pin {source.id}{overlay}"
+    return None
 
 
 def _shell_word(folder: Path | None) -> str:

@@ -86,8 +86,17 @@ def test_explain_gives_the_host_or_the_one_reason(capsys: pytest.CaptureFixture[
 def test_explain_as_json(capsys: pytest.CaptureFixture[str], measured: str) -> None:
     _, out, _ = call(capsys, "explain", "debian-13+kvm+vmx", "--measured", measured, "--json")
     assert json.loads(out) == [
-        {"id": "debian-13+kvm+vmx", "host": None, "reason": "no host offers vmx", "alternatives": []}
+        {"id": "debian-13+kvm+vmx", "host": None, "reason": "no host offers vmx", "alternatives": [], "image": None}
     ]
+
+
+def test_explain_says_what_an_image_still_wants(capsys: pytest.CaptureFixture[str], measured: str) -> None:
+    cells = ("rhel-9+qemu-tcg+none", "flatcar-stable+qemu-tcg+none")
+    _, out, _ = call(capsys, "explain", *cells, "--measured", measured)
+    (unpinned, supplied) = out.splitlines()
+    assert "runs on local; but image flatcar-stable has no digest yet" in unpinned
+    assert unpinned.endswith("first: guestcert images pin flatcar-stable")
+    assert "runs on local; but image rhel-9 has to be supplied: get " in supplied
 
 
 @pytest.mark.parametrize(
