@@ -131,7 +131,7 @@ class Store:
         wrong = self._damage(manifest, report)
         if wrong is not None:
             for other in [each for each in self.manifests() if each.name == manifest.name]:
-                self._forget_damaged(other, report)
+                self._forget_damaged(other, wrong, report)
         return wrong
 
     def _damage(self, manifest: Manifest, report: Reporter) -> str | None:
@@ -142,8 +142,9 @@ class Store:
                     return wrong
         return None
 
-    def _forget_damaged(self, manifest: Manifest, report: Reporter) -> None:
-        with self._one_line(f"{manifest.entry} is damaged"), self._alone(manifest.key, manifest.entry, report):
+    def _forget_damaged(self, manifest: Manifest, wrong: str, report: Reporter) -> None:
+        what = f"{manifest.entry}: damaged: {wrong}; it cannot be forgotten"
+        with self._one_line(what), self._alone(manifest.key, manifest.entry, report):
             # Somebody may have made it again since it was read.
             current = read_manifest(self._manifest_path(manifest.key))
             if current is not None and self._damage(current, report) is not None:
