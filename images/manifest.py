@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -167,5 +168,7 @@ def damage(
     except FileNotFoundError:
         return f"{file.name} is missing"
     except OSError as error:
+        if error.errno == errno.EIO:  # what a failing disk answers
+            return f"{file.name} cannot be read: {error.strerror}"
         raise ImageFault(f"{path}: cannot be read: {error.strerror or error}") from error
     return None if seen == file.sha256 else f"{file.name} has sha256 {seen[:16]}... instead of {file.sha256[:16]}..."

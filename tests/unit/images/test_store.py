@@ -16,7 +16,7 @@ import pytest
 
 from images import ImageFault, Store, UrlEntry
 from images.locking import UseLock
-from images.manifest import Manifest, write_manifest
+from images.manifest import Manifest, Stamp, StoredFile, damage, write_manifest
 from images.workspace import Workspaces
 from tests.unit.images.conftest import MakeEntry
 
@@ -155,6 +155,13 @@ def test_damage_that_no_stamp_shows_is_found_by_verify_and_healed(
     assert store.known(same_bytes) is None
     assert store.obtain(entry).disk.read_bytes() == disk.read_bytes()
     assert store.verify(silent) is None
+
+
+def test_what_a_failing_disk_no_longer_gives_is_damage(tmp_path: Path) -> None:
+    # Nothing is mapped at 0, so the kernel answers as a disk does that cannot read.
+    (tmp_path / "disk").symlink_to("/proc/self/mem")
+    file = StoredFile(name="disk", sha256="0" * 64, verified=Stamp.of(tmp_path / "disk"))
+    assert damage(tmp_path, file, rehash=True) == "disk cannot be read: Input/output error"
 
 
 def test_whoever_waits_says_so(store: Store, disk: Path, entry_for: MakeEntry) -> None:
