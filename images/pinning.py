@@ -145,7 +145,8 @@ def write_pin(pin: Pin, source: Path, target: Path) -> None:
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial.yaml")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(_with_fields(source.read_text(encoding="utf-8"), fields), encoding="utf-8")
+        # Bytes, so that its ends of lines stay as they are.
+        partial.write_bytes(_with_fields(source.read_bytes().decode(), fields).encode())
         if _only(partial) != wanted:
             values = "; ".join(f"{name}: {value}" for name, value in fields.items())
             raise ImageFault(f"{source}: is not written one field a line; put in by hand {values}")
@@ -167,12 +168,15 @@ def _with_fields(text: str, fields: Mapping[str, str]) -> str:
     """`text` with these fields after the line of its `url`, instead of those that were there."""
     kept: list[str] = []
     dropping = False
-    for line in text.splitlines():
+    end = "\r\n" if "\r\n" in text else "\n"
+    for line in text.split(end):
         # What is indented belongs to the line before it.
         dropping = dropping if line[:1] in {" ", "\t"} else bool(_PINNED.match(line))
         if not dropping:
             kept.append(line)
-    at = next((number for number, line in enumerate(kept, 1) if line.startswith("url:")), len(kept))
+    if kept[-1]:
+        kept.append("")  # so that the last line has an end
+    at = next((number for number, line in enumerate(kept, 1) if line.startswith("url:")), len(kept) - 1)
     # A JSON string is a YAML string.
     kept[at:at] = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
-    return "\n".join(kept) + "\n"
+    return end.join(kept)

@@ -24,18 +24,30 @@ from matrix.words import Text
 
 _SHIPPED = Path(__file__).resolve().parent / "keys"
 _BLOCK = re.compile(r"-----BEGIN PGP PUBLIC KEY BLOCK-----(.*?)-----END PGP PUBLIC KEY BLOCK-----", re.DOTALL)
-# gpg's doc/DETAILS: the last field of VALIDSIG is the primary key's fingerprint, whatever subkey signed.
-_VALID = re.compile(r"^\[GNUPG:\] VALIDSIG .*\b([0-9A-F]{40})$", re.MULTILINE)
+# gpg's doc/DETAILS: what is said of each signature begins with NEWSIG; of VALIDSIG the eighth field is the digest's algorithm
+# and the last the primary key's fingerprint, whatever subkey signed.
+_NEW = re.compile(r"^\[GNUPG:\] NEWSIG\b.*$", re.MULTILINE)
+_VALID = re.compile(r"^\[GNUPG:\] VALIDSIG (?:\S+ ){7}(\d+) .*\b([0-9A-F]{40})$", re.MULTILINE)
 # Only a signature that is good in every respect gives GOODSIG: an expired or revoked key gives another word.
 _GOOD = re.compile(r"^\[GNUPG:\] GOODSIG ", re.MULTILINE)
-_BAD = re.compile(r"^\[GNUPG:\] (EXPSIG|EXPKEYSIG|REVKEYSIG|BADSIG|ERRSIG)\b", re.MULTILINE)
+_BAD = re.compile(r"^\[GNUPG:\] (EXPSIG|EXPKEYSIG|REVKEYSIG|BADSIG|ERRSIG)\b(?:.* (\d+) \S+$)?", re.MULTILINE)
+_OTHER_KEY = "it was made with another key"
 _MEANING = {
     "EXPSIG": "the signature has expired",
     "EXPKEYSIG": "the key has expired",
     "REVKEYSIG": "the key is revoked",
     "BADSIG": "the content is not what was signed",
-    "ERRSIG": "it was made with another key",
+    "ERRSIG": "gpgv does not know how it was made",
 }
+_NO_PUBLIC_KEY = "9"  # of ERRSIG: GPG_ERR_NO_PUBKEY
+# Two texts after each other, or what is no text: gpgv may have written what nobody signed.
+_CONFUSED = re.compile(r"^\[GNUPG:\] (?:ERROR|UNEXPECTED|NODATA|BADARMOR)\b", re.MULTILINE)
+_WEAK = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
+"""Digests that signatures must not be made with (RFC 9580, 9.5).
+
+gpgv's own --weak-digest also refuses keys that were once bound to their names by one, as Ubuntu's and openSUSE's are,
+which matters to nobody who knows their fingerprints.
+"""
 
 
 class VendorKey(Strict):
@@ -113,12 +125,38 @@ def _gpgv(folder: Path, key: TrustedKey, arguments: Sequence[str]) -> str:
     )
     said = done.stdout.decode(errors="replace")
     failure = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] if done.returncode else ""
-    bad = _BAD.search(said)
-    valid = {match[1] for match in _VALID.finditer(said)}
-    if failure or bad or not _GOOD.search(said) or not valid or not valid <= set(key.fingerprints):
-        why = _MEANING[bad[1]] if bad else failure or "there is no signature by it"
+    judged = [_judged(each, key) for each in _NEW.split(said)[1:]]
+    wrong = [each.wrong for each in judged if each.wrong is not None]
+    signer = next((each.signer for each in judged if each.wrong is None), None)
+    # Others may have signed it as well, and gpgv fails for a signature that it cannot check; it must fail for nothing else.
+    if signer is None or _CONFUSED.search(said) or (failure and not wrong):
+        telling = [each for each in wrong if each != _OTHER_KEY] or wrong
+        why = telling[0] if telling and signer is None else failure or "there is no signature by it"
         raise ImageFault(f"not signed with the key {key.name} ({', '.join(key.fingerprints)}): {why}")
-    return min(valid)
+    return signer
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One signature: whose it is, and what is wrong with it."""
+
+    signer: str
+    wrong: str | None
+
+
+def _judged(said: str, key: TrustedKey) -> _Judged:
+    """What gpgv said of one signature."""
+    valid, bad = _VALID.search(said), _BAD.search(said)
+    signer = valid[2] if valid else ""
+    if bad is not None:
+        return _Judged(signer, _OTHER_KEY if bad[2] == _NO_PUBLIC_KEY else _MEANING[bad[1]])
+    if valid is None or not _GOOD.search(said) or signer not in key.fingerprints:
+        return _Judged(signer, _OTHER_KEY)
+    if valid[1] in _WEAK:
+        return _Judged(
+            signer, f"it was made with {_WEAK[valid[1]]}, which can be forged; ask its vendor for another one"
+        )
+    return _Judged(signer, None)
 
 
 def _without_armour(key: TrustedKey) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -82,6 +83,22 @@ def test_a_container_image_is_not_taken_for_the_files_of_one(
     }
     with pytest.raises(ImageFault, match=r"acme: the file is a container image.*archive: oci"):
         store.obtain(RootfsEntry.model_validate(described))
+
+
+def test_a_large_configuration_is_read_and_a_huge_one_refused(take: Callable[..., list[bytes]]) -> None:
+    assert take(docker_save(LAYERS, comment="x" * 2 * MIB)) == LAYERS
+    with pytest.raises(ImageFault, match=r"its config\.json has \d+ bytes"):
+        take(docker_save(LAYERS, comment="x" * 4 * MIB))
+
+
+def test_names_do_not_reach_a_terminal_as_they_are(take: Callable[..., list[bytes]]) -> None:
+    evil = "\x1b]0;owned\x07\x9b2J\u202elayer.tar"
+    listed = json.dumps([{"Config": "config.json", "Layers": [evil]}]).encode()
+    files = docker_save(LAYERS[:1]) | {"manifest.json": listed, evil: LAYERS[1]}
+    with pytest.raises(ImageFault, match="does not have the digest") as caught:
+        take(files)
+    assert str(caught.value).isprintable()
+    assert r"\x1b]0;owned\x07\x9b2J\u202elayer.tar" in str(caught.value)
 
 
 def test_layers_count_together(take: Callable[..., list[bytes]]) -> None:

@@ -29,10 +29,10 @@ GNU = f"{'1' * 64}  other.qcow2\n{DIGEST} *{IMAGE}\n{'2' * 64}  {IMAGE}.manifest
 class Signer:
     """A key of its own in a home of its own."""
 
-    def __init__(self, home: Path, name: str) -> None:
+    def __init__(self, home: Path, name: str, kind: str = "ed25519", options: tuple[str, ...] = ()) -> None:
         home.mkdir(mode=0o700)
         self._gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", ""]
-        self._run("--quick-generate-key", f"{name} <{name}@example.org>", "ed25519", "sign", "never")
+        self._run(*options, "--quick-generate-key", f"{name} <{name}@example.org>", kind, "sign", "never")
         listing = self._run("--with-colons", "--list-keys").decode()
         self.fingerprint = next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:"))
         self.armoured = self._run("--armor", "--export").decode()
@@ -41,8 +41,12 @@ class Signer:
     def _run(self, *arguments: str, data: bytes = b"") -> bytes:
         return subprocess.run([*self._gpg, *arguments], input=data, capture_output=True, check=True).stdout
 
-    def detached(self, data: bytes) -> bytes:
-        return self._run("--armor", "--detach-sign", data=data)
+    def detached(self, data: bytes, *options: str) -> bytes:
+        return self._run(*options, "--armor", "--detach-sign", data=data)
+
+    def detached_packet(self, data: bytes) -> bytes:
+        """As `detached`, but so that several can stand after each other."""
+        return self._run("--detach-sign", data=data)
 
     def clearsigned(self, data: bytes) -> bytes:
         return self._run("--clear-sign", data=data)
@@ -337,6 +341,46 @@ def test_a_clear_text_that_is_not_signed_or_was_changed(
     assert "not signed" in refusal(overlay)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_others_may_have_signed_it_as_well(
+    overlay: Path, site: Site, signers: tuple[Signer, Signer], first: int
+) -> None:
+    both = [each.detached_packet(GNU.encode()) for each in signers]
+    site.files["SUMS.gpg"] = both[first] + both[1 - first]
+    assert pinned(overlay) == ("sha256", DIGEST, signers[0].fingerprint)
+    changed = GNU.replace(DIGEST, "f" * 64).encode()
+    both[0] = signers[0].detached_packet(changed)
+    site.files["SUMS.gpg"] = both[first] + both[1 - first]
+    assert "the content is not what was signed" in refusal(overlay)
+    both = [signers[1].detached_packet(GNU.encode())] * 2
+    site.files["SUMS.gpg"] = b"".join(both)
+    assert "it was made with another key" in refusal(overlay)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_good_signature_stands_for_its_own_text_only(
+    overlay: Path, site: Site, signers: tuple[Signer, Signer], first: int
+) -> None:
+    write(overlay, site, "style: gnu, signature: {kind: clearsigned, key: acme}")
+    texts = [signers[0].clearsigned(b"nothing\n"), signers[1].clearsigned(GNU.encode())]
+    site.files["SUMS"] = texts[first] + texts[1 - first]
+    assert "not signed with the key acme" in refusal(overlay)
+
+
+def test_a_signature_that_can_be_forged(overlay: Path, site: Site, tmp_path: Path) -> None:
+    # As Ubuntu's and openSUSE's keys, it was once bound to its name by SHA-1, which does not matter.
+    old = Signer(tmp_path / "o", "old", "rsa2048", ("--cert-digest-algo", "SHA1"))
+    (overlay / "images/keys/acme.asc").write_text(old.armoured)
+    listing = yaml.safe_load((overlay / "images/keys/keys.yaml").read_text())
+    listing["keys"][0]["fingerprints"] = [old.fingerprint]
+    (overlay / "images/keys/keys.yaml").write_text(yaml.safe_dump(listing))
+    site.files["SUMS.gpg"] = old.detached(GNU.encode())
+    assert pinned(overlay) == ("sha256", DIGEST, old.fingerprint)
+    site.files["SUMS.gpg"] = old.detached(GNU.encode(), "--digest-algo", "SHA1")
+    old.end()
+    assert "it was made with SHA-1, which can be forged" in refusal(overlay)
+
+
 def test_a_key_with_another_fingerprint_than_recorded(overlay: Path, signers: tuple[Signer, Signer]) -> None:
     listing = overlay / "images/keys/keys.yaml"
     listing.write_text(listing.read_text().replace(signers[0].fingerprint, "A" * 40))
@@ -428,6 +472,20 @@ def test_pin_writes_the_entry_and_shows_what_changed(
     assert f"sha256 {'e' * 64} (was {DIGEST})" in capsys.readouterr().out
     assert path.read_text().count("sha256:") == 1
     assert sorted(each.name for each in path.parent.iterdir()) == ["acme-9.yaml", "keys"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_pin_keeps_the_ends_of_lines(overlay: Path, end: str, last: bool) -> None:
+    path = overlay / "images/acme-9.yaml"
+    text = path.read_bytes().decode().replace("\n", end)
+    path.write_bytes((text if last else text.removesuffix(end)).encode())
+    for _ in range(2):
+        write_pin(Pin("sha512", DIGEST_512, "https://example.org/SUMS", None), path, path)
+        written = path.read_bytes().decode()
+        kept = [line for line in written.split(end) if not line.startswith(("sha512:", "digest_from:"))]
+        assert end.join(kept) == text
+        assert written.count("\n") == written.count(end) == text.count(end) + 2
 
 
 def test_a_pin_can_be_laid_over_the_entry_it_is_for(overlay: Path, tmp_path: Path) -> None:
