@@ -91,12 +91,12 @@ def test_explain_as_json(capsys: pytest.CaptureFixture[str], measured: str) -> N
 
 
 def test_explain_says_what_an_image_still_wants(capsys: pytest.CaptureFixture[str], measured: str) -> None:
-    cells = ("rhel-9+qemu-tcg+none", "flatcar-stable+qemu-tcg+none")
+    cells = ("openbsd+qemu-tcg+none", "openeuler-24.03-sp4+qemu-tcg+none")
     _, out, _ = call(capsys, "explain", *cells, "--measured", measured)
-    (unpinned, supplied) = out.splitlines()
-    assert "runs on local; but image flatcar-stable has no digest yet" in unpinned
-    assert unpinned.endswith("first: guestcert images pin flatcar-stable")
-    assert "runs on local; but image rhel-9 has to be supplied: get " in supplied
+    (supplied, unpinned) = out.splitlines()
+    assert "runs on local; but image openeuler-24.03-sp4 has no digest yet" in unpinned
+    assert unpinned.endswith("first: guestcert images pin openeuler-24.03-sp4")
+    assert "runs on local; but image openbsd has to be supplied: get " in supplied
 
 
 @pytest.mark.parametrize(
