@@ -146,3 +146,14 @@ def test_one_whose_plug_somebody_else_pulls_does_not_fail(cell: Cell, host: Host
         guest.domain.destroy()
         with pytest.raises(ChannelLost):
             guest.run(["true"])
+
+
+def test_one_that_would_fill_the_disk_with_its_console_fails(
+    cell: Cell, host: Host, image: Image, tmp_path: Path
+) -> None:
+    with Guest(cell, host, image, tmp_path) as guest:
+        guest._instance.console._longest = 1 << 18
+        guest.to(State.READY, Deadline.after(SECONDS))
+        flood = "yes 'some ordinary line of a guest, sixty-four bytes of it all in all' >/dev/console"
+        with pytest.raises(GuestFault, match="its console wrote more than"):
+            guest.run(["sh", "-c", flood], timeout=SECONDS)
