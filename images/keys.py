@@ -7,6 +7,7 @@ is pinned before the first connection and nothing is trusted on first use.
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from filelock import FileLock
 
 from images.faults import ImageFault
+
+_CLIENT, _HOST = "client_ed25519", "host_ed25519"
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,11 @@ class IdentityKeys:
         self._folder = cache_dir / "keys"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with FileLock(self._folder / "lock"):
-                self.client = self._pair("client_ed25519")
-                self.host = self._pair("host_ed25519")
+            # Who only reads a cache need not be able to write to it; a key that is there is there as a whole.
+            made = all((self._folder / name).exists() for name in (_CLIENT, _HOST))
+            with nullcontext() if made else FileLock(self._folder / "lock"):
+                self.client = self._pair(_CLIENT)
+                self.host = self._pair(_HOST)
         except OSError as error:
             raise ImageFault(
                 f"cannot keep keys in {self._folder}: {error.strerror or error}; check its permissions or set GUESTCERT_CACHE_DIR"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,6 +118,25 @@ def test_verify_without_names_reads_all_that_the_cache_holds(
     assert "small: damaged" in capsys.readouterr().out
     assert run(["images", "verify"]) == 0
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a folder read-only needs root")
+def test_a_cache_that_cannot_be_written_is_listed_and_verified(overlay: list[str], cache: Path) -> None:
+    assert run(["images", "fetch", "small", *overlay]) == 0
+    (stored,) = (cache / "images/objects").glob("*/disk")
+    mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
+    for command, status, said in (
+        (["list", "--matrix", overlay[1]], 0, stored.parent.name[:16]),
+        (["verify"], 0, "small: sound"),
+        (["verify"], 3, "small: damaged: disk has 70000 bytes"),
+    ):
+        if status:
+            stored.chmod(0o644)
+            os.truncate(stored, 70_000)
+        argv = ["unshare", "--mount", "sh", "-c", mount, "sh", str(cache), sys.executable, "-m", "cli.main", "images"]
+        done = subprocess.run([*argv, *command], capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert said in done.stdout + done.stderr
 
 
 def test_an_entry_of_ones_own_is_supplied_as_its_advice_says(
