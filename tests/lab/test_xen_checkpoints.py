@@ -63,7 +63,7 @@ def host(images: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
 def guests(request: pytest.FixtureRequest, host: Host, images: Store, tmp_path: Path) -> Iterator[CellGuests]:
     (cell,) = expand(load(), Selection(cell=(request.param,)), today=dt.datetime.now(dt.UTC).date())
     with ExitStack() as stack:
-        there = stack.enter_context(closing(HostCheckpoints(tmp_path / "checkpoints", host.site)))
+        there = stack.enter_context(closing(HostCheckpoints(tmp_path / "checkpoints", host)))
         yield stack.enter_context(
             closing(
                 CellGuests(
