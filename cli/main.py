@@ -44,7 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit status: 2 for bad input, 3 for trouble of host or lab, 130 if interrupted."""
+    """Run one command and return its exit status: 2 for bad input, 3 for trouble of host or lab, 130 if interrupted.
+
+    One whose reader has read enough, or whose terminal is closed, goes on to its end and to its own status.
+    """
+    with contextlib.redirect_stdout(display(sys.stdout)), contextlib.redirect_stderr(display(sys.stderr)):
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     name, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
     if name in {"-h", "--help", "help"}:
         sys.stdout.write(overview())
@@ -56,13 +64,11 @@ def run(arguments: list[str]) -> int:
         sys.stderr.write(f"guestcert: no command '{name}' (allowed: {', '.join(COMMANDS)}, version)\n")
         return _USAGE_ERROR
     signal.signal(signal.SIGTERM, _interrupt)
-    # A command whose reader has read enough, or whose terminal is closed, goes on to its end and to its own status.
-    with contextlib.redirect_stdout(display(sys.stdout)), contextlib.redirect_stderr(display(sys.stderr)):
-        try:
-            return call(COMMANDS[name], name, rest)
-        except KeyboardInterrupt:
-            sys.stderr.write("interrupted\n")
-            return _INTERRUPTED
+    try:
+        return call(COMMANDS[name], name, rest)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return _INTERRUPTED
 
 
 def call(command: Command, name: str, arguments: list[str]) -> int:

@@ -161,6 +161,7 @@ def test_words_are_told_from_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("arguments", "status"),
     [
         (["matrix", "list"], 0),
+        (["--help"], 0),
         (["hosts", "--help"], 0),
         (["run", "--guest", "debain-12"], 2),
         (["report", "nowhere"], 2),
