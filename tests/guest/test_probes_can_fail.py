@@ -260,7 +260,7 @@ def test_a_kernel_that_complains_fails(own: Guest) -> None:
 
 def test_data_that_changed_while_the_guest_was_down_fails(own: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
     def flip_a_byte(guest: Guest) -> str:
-        shell(guest, "printf x | dd of=/var/tmp/guestcert-verified bs=1 seek=4097 conv=notrunc 2>/dev/null")
+        shell(guest, "printf guestcert | dd of=/var/tmp/guestcert-verified bs=1 seek=4097 conv=notrunc 2>/dev/null")
         return ""
 
     monkeypatch.setattr(suites.storage.test_disks, "reboot_from_inside", flip_a_byte)
@@ -289,7 +289,7 @@ def test_a_clock_that_is_wrong_after_resume_fails(own: Guest, monkeypatch: pytes
 
 def test_memory_that_changed_over_save_and_restore_fails(own: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
     def harm() -> None:
-        shell(own, "printf x | dd of=$(echo /dev/shm/guestcert-*/block) bs=1 seek=99 conv=notrunc 2>/dev/null")
+        shell(own, "printf guestcert | dd of=$(echo /dev/shm/guestcert-*/block) bs=1 seek=99 conv=notrunc 2>/dev/null")
 
     monkeypatch.setattr(own, "save_restore", harm)
     with pytest.raises(AssertionError, match="expected every checksum of the workload to be right"):

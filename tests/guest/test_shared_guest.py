@@ -157,3 +157,16 @@ def test_one_that_would_fill_the_disk_with_its_console_fails(
         flood = "yes 'some ordinary line of a guest, sixty-four bytes of it all in all' >/dev/console"
         with pytest.raises(GuestFault, match="its console wrote more than"):
             guest.run(["sh", "-c", flood], timeout=SECONDS)
+
+
+@pytest.mark.parametrize("verb", [Guest.pause, Guest.reset, Guest.request_shutdown, Guest.save_restore])
+def test_a_verb_that_comes_after_the_emulators_end_is_the_hosts_fault(
+    cell: Cell, host: Host, image: Image, tmp_path: Path, verb: Callable[[Guest], object]
+) -> None:
+    with Guest(cell, host, image, tmp_path) as guest:
+        guest.to(State.READY, Deadline.after(SECONDS))
+        (qemu,) = emulators(f"guest={guest.plumbing.name},")
+        qemu.kill()
+        with pytest.raises(HostFault):
+            verb(guest)
+        assert guest.state is State.BROKEN
