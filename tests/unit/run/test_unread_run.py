@@ -43,9 +43,9 @@ class Terminal:
         ours, theirs = os.openpty()
         with closing(os.fdopen(theirs, "r+b", buffering=0)) as end:
             environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
-            process = subprocess.Popen(
-                ["setsid", "--ctty", *command], stdin=end, stdout=end, stderr=end, env=environment
-            )
+            # These tests may themselves run under nohup, whose deafness is inherited.
+            hearing = ["env", "--default-signal=HUP", "setsid", "--ctty", *command]
+            process = subprocess.Popen(hearing, stdin=end, stdout=end, stderr=end, env=environment)
         try:
             seen = b""
             while self._sign not in seen:
