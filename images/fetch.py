@@ -17,12 +17,14 @@ from time import monotonic
 from urllib.parse import unquote, urlsplit
 
 import httpx
+from pydantic import TypeAdapter
 
 from images.asking import CannotAsk, ask, asking
 from images.faults import ImageFault
 from images.manifest import file_digest
 from images.model import PublishedEntry
 from images.progress import Reporter, Task
+from images.words import ImageAddress
 
 MAX_BYTES = 64 * 1024**3
 """No image file is larger than 64 GiB; a server that sends more is not believed."""
@@ -90,6 +92,16 @@ def local_file(name: str, address: str) -> Path:
     except OSError as error:
         raise ImageFault(f"{name}: {source}: {error.strerror or error}") from error
     return source
+
+
+def own_file(name: str, path: Path) -> Path:
+    """The regular file at the absolute `path` that an entry `name` is to be written for, if an entry can hold it. Raises ImageFault."""
+    found = local_file(name, str(path))
+    try:
+        TypeAdapter(ImageAddress).validate_python(str(found))
+    except ValueError as error:
+        raise ImageFault(f"{found}: its path must be printable ASCII without spaces") from error
+    return found
 
 
 def _verify(entry: PublishedEntry, path: Path, report: Reporter, *, forget: bool) -> None:

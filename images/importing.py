@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from pydantic import TypeAdapter
 
 from images.faults import ImageFault
-from images.fetch import local_file
+from images.fetch import own_file
 from images.inspecting import Findings, System, inspect
 from images.manifest import file_digest
 from images.model import UrlEntry
 from images.progress import Reporter
-from images.words import ImageAddress
 from matrix.mistakes import Mistakes, Problem
 from matrix.model import GuestSpec, Login, Resources
 
@@ -39,11 +37,7 @@ def import_image(file: Path, name: str, folder: Path, work: Path, report: Report
 
     `work` is an empty folder with room for what is in the image. Raises ImageFault, and Mistakes rather than replace what exists.
     """
-    path = local_file(name, str(file.resolve()))
-    try:
-        TypeAdapter(ImageAddress).validate_python(str(path))
-    except ValueError as error:
-        raise ImageFault(f"{path}: its path must be printable ASCII without spaces") from error
+    path = own_file(name, file.resolve())
     targets = (folder / "images" / f"{name}.yaml", folder / "guests" / f"{name}.yaml")
     for target in targets:
         if target.exists():
@@ -71,7 +65,7 @@ def _found(path: Path, work: Path, report: Reporter) -> Findings:
 
 
 def _write(texts: Mapping[Path, str]) -> None:
-    """All the files or none. Raises OSError."""
+    """None of the files unless all of them have room. Raises OSError."""
     partials = {target: target.with_name(f".{target.stem}.{os.getpid()}.partial") for target in texts}
     try:
         for target, partial in partials.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from images.faults import ImageFault
-from images.fetch import local_file
+from images.fetch import own_file
 from images.manifest import file_digest
 from images.model import UserEntry
 from images.progress import Reporter
@@ -19,15 +19,12 @@ def write_supplied(entry: UserEntry, file: Path, target: Path, report: Reporter)
 
     The file is read once; a change after that is found when it is used. Raises ImageFault.
     """
-    path = local_file(entry.id, str(file.absolute()))
+    path = own_file(entry.id, file.absolute())
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial")
     try:
         with report.task(f"{entry.id}: reading {path}") as task:
             digest = file_digest(path, "sha256", task.advance)
-        try:
-            made = entry.supplied(str(path), digest)
-        except ValueError as error:
-            raise ImageFault(f"{path}: its path must be printable ASCII without spaces") from error
+        made = entry.supplied(str(path), digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         data = made.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
         partial.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10_000), encoding="utf-8")

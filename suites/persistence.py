@@ -67,9 +67,8 @@ FILE_SYSTEM_LOGS = (
 def reboot_from_inside(guest: Guest) -> str:
     """Tell the guest's own `reboot` to reboot and wait until READY again; returns the boot id of before."""
     before = guest.boot_id()
-    with suppress(
-        ChannelLost, ShutOff
-    ):  # the guest may be quicker than its answer; Xen's reboot is an end, and a new start
+    # The guest may be quicker than its answer; and Xen's reboot is an end, and a new start.
+    with suppress(ChannelLost, ShutOff):
         guest.run(guest.family.script(guest.family.reboot))
     guest.wait_for_reboot(before)
     return before
